@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifdef PM_PORTABLE
+#define XXH_VECTOR	0	/* XXH_SCALAR, before its header names it */
+#endif
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "bytes.h"
+#include "hash.h"
+
+void
+pm_digest_pack(struct pm_digest digest, uint8_t out[PM_DIGEST_SIZE])
+{
+	pm_put_le(out, digest.low, 8);
+	pm_put_le(out + 8, digest.high, 8);
+}
+
+struct pm_digest
+pm_digest_unpack(const uint8_t in[PM_DIGEST_SIZE])
+{
+	return (struct pm_digest){ pm_get_le(in, 8), pm_get_le(in + 8, 8) };
+}
+
+void
+pm_digest_text(struct pm_digest digest, char out[PM_DIGEST_TEXT])
+{
+	snprintf(out, PM_DIGEST_TEXT, "%016" PRIx64 "%016" PRIx64,
+	    digest.high, digest.low);
+}
+
+int
+pm_hash_is_zero(const void *page, size_t size)
+{
+	const unsigned char *p = page;
+
+	/* Eight words a step: enough for the compiler to use its vectors. */
+	for (size_t at = 0; at < size; at += 64) {
+		uint64_t word[8];
+
+		memcpy(word, p + at, sizeof(word));
+		if ((word[0] | word[1] | word[2] | word[3] | word[4] |
+		    word[5] | word[6] | word[7]) != 0)
+			return 0;
+	}
+	return 1;
+}
+
+struct pm_digest
+pm_hash_bytes(const void *bytes, size_t size)
+{
+	XXH128_hash_t hash = XXH3_128bits(bytes, size);
+
+	return (struct pm_digest){ hash.low64, hash.high64 };
+}
+
+struct pm_digest
+pm_hash_content(const void *page, size_t size)
+{
+	if (pm_hash_is_zero(page, size))
+		return (struct pm_digest){ 0, 0 };
+	return pm_hash_bytes(page, size);
+}
+
+struct pm_digest
+pm_hash_page(struct pm_digest content, uint64_t key, uint64_t page)
+{
+	uint8_t bytes[32];
+
+	if (pm_digest_is_zero(content))
+		return content;
+	pm_digest_pack(content, bytes);
+	pm_put_le(bytes + 16, key, 8);
+	pm_put_le(bytes + 24, page, 8);
+	return pm_hash_bytes(bytes, sizeof(bytes));
+}
+
+uint64_t
+pm_hash_key(const char *name, size_t size)
+{
+	return XXH3_64bits(name, size);
+}
+
+struct pm_digest
+pm_hash_region(uint64_t key, uint64_t address, uint64_t length)
+{
+	uint8_t bytes[24];
+
+	pm_put_le(bytes, key, 8);
+	pm_put_le(bytes + 8, address, 8);
+	pm_put_le(bytes + 16, length, 8);
+	return pm_hash_bytes(bytes, sizeof(bytes));
+}
+
+uint32_t
+pm_hash_check(const void *a, size_t a_size, const void *b, size_t b_size,
+    const void *c, size_t c_size)
+{
+	XXH3_state_t state;
+
+	XXH3_64bits_reset(&state);
+	XXH3_64bits_update(&state, a, a_size);
+	XXH3_64bits_update(&state, b, b_size);
+	XXH3_64bits_update(&state, c, c_size);
+	return (uint32_t)XXH3_64bits_digest(&state);
+}

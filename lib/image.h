@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * image.h - memory at rest in a file: a raw image or a core file.
+ *
+ * An image is a descriptor and a layout.  Reads never fail for want of
+ * bytes: holes and what lies beyond the end of the file read as zeroes.
+ * Offsets are checked against the layout by whoever made it.
+ */
+#ifndef PM_IMAGE_H
+#define PM_IMAGE_H
+
+#include <stdint.h>
+
+#include "fault.h"
+#include "layout.h"
+
+struct pm_image {
+	int fd;
+	uint64_t data;			/* byte in the file of slot 0 */
+	uint64_t size;			/* bytes of the file, when opened */
+	struct pm_layout *layout;	/* freed by close */
+	const char *path;		/* the caller's, for messages */
+	struct pm_fault *fault;
+	/* What SEEK_DATA said last: [hole, next) is a hole. */
+	uint64_t hole_from, hole_to, data_to;
+};
+
+enum pm_image_format {
+	PM_IMAGE_RAW,		/* bytes of memory and nothing else */
+	PM_IMAGE_CORE,		/* an ELF core file that pm-apply wrote */
+};
+
+/* What the first bytes of fd show; anything not known is raw. */
+enum pm_status pm_image_detect(int fd, enum pm_image_format *);
+
+/* Take fd, which close closes, and layout, which it frees. */
+void pm_image_take(struct pm_image *, int fd, struct pm_layout *layout,
+    uint64_t data, const char *path, struct pm_fault *);
+
+/*
+ * Open path to read, detecting what it is.  A raw image is laid out as
+ * the regions given, each a block; a core file brings its own regions.
+ */
+enum pm_status pm_image_open(struct pm_image *, const char *path,
+    const struct pm_region *region, uint32_t regions, unsigned page_shift,
+    int old, struct pm_fault *);
+void pm_image_close(struct pm_image *);
+
+/*
+ * How the pages from page on are held: *data is 1 for bytes in the file, 0
+ * for a hole, beyond the end, or in no extent; *pages for how many.
+ */
+enum pm_status pm_image_span(struct pm_image *, uint32_t region,
+    uint64_t page, int *data, uint64_t *pages);
+
+/* Read pages into out, across whatever they are held as. */
+enum pm_status pm_image_read(struct pm_image *, uint32_t region,
+    uint64_t page, uint32_t pages, uint8_t *out);
+
+/* Write pages, all of which are held; the caller sets the file's length. */
+enum pm_status pm_image_write(struct pm_image *, uint32_t region,
+    uint64_t page, uint32_t pages, const uint8_t *in);
+
+/* Make pages that are held read as zeroes, as a hole where that can be. */
+enum pm_status pm_image_punch(struct pm_image *, uint32_t region,
+    uint64_t page, uint64_t pages);
+
+/* Called for each page with content, in ascending order. */
+typedef enum pm_status pm_image_visit(void *arg, uint32_t region,
+    uint64_t page, uint64_t slot, struct pm_digest content);
+
+/*
+ * Read all of it and add up its generation id; visit may be NULL.  buf is
+ * scratch of PM_PAYLOAD_MAX bytes.
+ */
+enum pm_status pm_image_id(struct pm_image *, uint8_t *buf,
+    pm_image_visit *visit, void *arg, struct pm_digest *id);
+
+#endif /* PM_IMAGE_H */

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * layout.h - where the pages of a memory stand in a file.
+ *
+ * A memory is regions; a file holds extents of them, back to back, in slots
+ * of one page each.  An image file holds each region as one extent, in the
+ * order of their numbers; a core file holds one extent for each mapping
+ * that was carried.  Tables of page hashes are numbered by the same slots.
+ */
+#ifndef PM_LAYOUT_H
+#define PM_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "record.h"
+
+struct pm_extent {
+	uint32_t region;	/* number of it */
+	uint64_t first, pages;	/* of the region */
+	uint64_t slot;		/* of the first page; dense, from 0 */
+};
+
+struct pm_layout {
+	unsigned page_shift;
+	uint32_t regions;
+	struct pm_region *region;	/* by number; length is what is held */
+	size_t extents;
+	struct pm_extent *extent;	/* ascending, none overlap */
+	uint64_t slots;			/* in all */
+	size_t room;			/* extents allocated */
+};
+
+/* Where a page stands, and how far it goes on like that. */
+struct pm_place {
+	int held;		/* 0: in no extent */
+	uint64_t slot;		/* if held */
+	uint64_t pages;		/* from here to the end of extent or gap */
+};
+
+/* An empty layout, or NULL when memory ran out.  free(NULL) does nothing. */
+struct pm_layout *pm_layout_new(unsigned page_shift);
+void pm_layout_free(struct pm_layout *);
+
+/*
+ * Add a region, numbered in order, or an extent behind the last one.
+ * PM_ERR_SYSTEM for want of memory; PM_ERR_CORRUPT when an extent overlaps,
+ * descends or leaves its region, or there are too many.
+ */
+enum pm_status pm_layout_add_region(struct pm_layout *,
+    const struct pm_region *);
+enum pm_status pm_layout_add_extent(struct pm_layout *, uint32_t region,
+    uint64_t first, uint64_t pages);
+
+/*
+ * The layout of an image file: one extent for each region.  old says to
+ * take the lengths that the regions had at "from".  Numbers stay; regions
+ * of no length have no extent.  NULL with errno when memory ran out.
+ */
+struct pm_layout *pm_layout_of_blocks(const struct pm_region *region,
+    uint32_t regions, unsigned page_shift, int old);
+
+/* Find a page; at or beyond the end of its region pages is UINT64_MAX. */
+struct pm_place pm_layout_find(const struct pm_layout *, uint32_t region,
+    uint64_t page);
+
+/* The number of the region with that key, or UINT32_MAX. */
+uint32_t pm_layout_region(const struct pm_layout *, uint64_t key);
+
+/* What the regions add to the id of the memory; none of no length do. */
+struct pm_digest pm_layout_id(const struct pm_layout *);
+
+/* True when both hold the same pages in the same slots. */
+int pm_layout_equal(const struct pm_layout *, const struct pm_layout *);
+
+#endif /* PM_LAYOUT_H */

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * source.h - memory that a stream is made of.
+ *
+ * What a source knows without reading is told in spans; what it must read
+ * is read page by page into the caller's buffer.  capture.c turns any
+ * source into a stream.
+ */
+#ifndef PM_SOURCE_H
+#define PM_SOURCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sys/types.h>
+
+#include "fault.h"
+#include "record.h"
+
+enum pm_span_kind {
+	PM_SPAN_DATA,		/* must be read to be known */
+	PM_SPAN_ZERO,		/* reads as zeroes */
+	PM_SPAN_GONE,		/* nothing is there */
+};
+
+struct pm_span {
+	enum pm_span_kind kind;
+	uint64_t pages;		/* at least 1; may end before the kind does */
+};
+
+struct pm_source;
+
+struct pm_source_ops {
+	/* What begins at that page, which lies within the region. */
+	enum pm_status (*span)(struct pm_source *, uint32_t region,
+	    uint64_t page, struct pm_span *);
+	/*
+	 * Read pages of one data span into out, padding the last page of a
+	 * region with zeroes.  *got is how many could be read; fewer than
+	 * asked means that the page behind them is not there after all.
+	 */
+	enum pm_status (*read)(struct pm_source *, uint32_t region,
+	    uint64_t page, uint32_t pages, uint8_t *out, uint32_t *got);
+	/*
+	 * All was read: let go of what was held (thaw), and fail if what
+	 * was read is not one consistent state.
+	 */
+	enum pm_status (*done)(struct pm_source *);
+	/* The same without judging, and release all; after a failure too. */
+	void (*close)(struct pm_source *);
+};
+
+struct pm_source {
+	const struct pm_source_ops *ops;
+	struct pm_fault *fault;
+	unsigned page_shift;
+	uint32_t regions;
+	struct pm_region *region;	/* numbered in order; the source's */
+	size_t mappings;		/* of region 0, if it is a process */
+	struct pm_mapping *mapping;	/* ascending; the source's */
+	uint64_t frozen_us;		/* how long the subject stood still */
+	uint64_t page_bytes;		/* expected to be read; 0 unknown */
+};
+
+/*
+ * An image file; holes are found by SEEK_DATA.  Regions of the file, cut
+ * in order at page boundaries, are taken from cut; with none, the file is
+ * one region, "memory".  Only the last may be longer or shorter than cut
+ * says, when its length is 0: the rest of the file.
+ */
+enum pm_status pm_source_open_image(struct pm_source **, const char *path,
+    unsigned page_shift, const struct pm_region *cut, uint32_t cuts,
+    struct pm_fault *);
+
+struct pm_process_options {
+	const char *const *glob;	/* NULL-terminated names of mappings
+					   to carry, or NULL for all that are
+					   writable */
+	const char *spool;		/* directory for an unnamed copy, so
+					   that the freeze ends with the copy;
+					   or NULL */
+};
+
+/*
+ * A live process, frozen from here until done or close, or until the copy
+ * is made if it is spooled.
+ */
+enum pm_status pm_source_open_process(struct pm_source **, pid_t pid,
+    const struct pm_process_options *, struct pm_fault *);
+
+#endif /* PM_SOURCE_H */
