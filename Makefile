@@ -33,7 +33,7 @@ $B/libpm.a: $(LIB_OBJ)
 	rm -f $@
 	$(AR) rcD $@ $(LIB_OBJ)
 
-$B/pm-%: $B/cmd/pm-%.o $B/cmd/cli.o $B/libpm.a
+$B/pm-%: $B/cmd/pm-%.o $B/cmd/cli.o $B/cmd/report.o $B/libpm.a
 	$(CC) $(LDHARD) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $B/%.o: %.c Makefile

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "fault.h"
+#include "holes.h"
 #include "layout.h"
 
 struct pm_image {
@@ -21,17 +22,8 @@ struct pm_image {
 	struct pm_layout *layout;	/* freed by close */
 	const char *path;		/* the caller's, for messages */
 	struct pm_fault *fault;
-	/* What SEEK_DATA said last: [hole, next) is a hole. */
-	uint64_t hole_from, hole_to, data_to;
+	struct pm_holes holes;
 };
-
-enum pm_image_format {
-	PM_IMAGE_RAW,		/* bytes of memory and nothing else */
-	PM_IMAGE_CORE,		/* an ELF core file that pm-apply wrote */
-};
-
-/* What the first bytes of fd show; anything not known is raw. */
-enum pm_status pm_image_detect(int fd, enum pm_image_format *);
 
 /* Take fd, which close closes, and layout, which it frees. */
 void pm_image_take(struct pm_image *, int fd, struct pm_layout *layout,
@@ -44,6 +36,8 @@ void pm_image_take(struct pm_image *, int fd, struct pm_layout *layout,
 enum pm_status pm_image_open(struct pm_image *, const char *path,
     const struct pm_region *region, uint32_t regions, unsigned page_shift,
     int old, struct pm_fault *);
+
+/* Close the file and free the layout; nothing when they are closed. */
 void pm_image_close(struct pm_image *);
 
 /*

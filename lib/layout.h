@@ -67,8 +67,15 @@ struct pm_place pm_layout_find(const struct pm_layout *, uint32_t region,
 /* The number of the region with that key, or UINT32_MAX. */
 uint32_t pm_layout_region(const struct pm_layout *, uint64_t key);
 
-/* What the regions add to the id of the memory; none of no length do. */
-struct pm_digest pm_layout_id(const struct pm_layout *);
+/* What regions add to the id of their memory; those of no length nothing. */
+struct pm_digest pm_layout_id(const struct pm_region *region,
+    uint32_t regions);
+
+/*
+ * Bytes that the slots take in a file; the last page of an image's last
+ * region may be a part of one.
+ */
+uint64_t pm_layout_bytes(const struct pm_layout *);
 
 /* True when both hold the same pages in the same slots. */
 int pm_layout_equal(const struct pm_layout *, const struct pm_layout *);

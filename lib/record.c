@@ -215,7 +215,7 @@ pm_record_unpack_head(struct pm_record *rec, const uint8_t in[PM_HEAD_SIZE],
 static enum pm_status
 check_entries(const struct pm_record *rec, struct pm_fault *fault)
 {
-	uint64_t next = 0, bytes = 0;
+	uint64_t next = 0, bytes = 0, content = 0;
 
 	for (uint32_t i = 0; i < rec->entries; i++) {
 		struct pm_entry entry = rec->entry[i];
@@ -236,7 +236,11 @@ check_entries(const struct pm_record *rec, struct pm_fault *fault)
 			return corrupt(fault, "entries overlap or descend");
 		next = (uint64_t)entry.page + pm_entry_pages(entry);
 		bytes += pm_entry_bytes(entry);
+		if (kind <= PM_SAME)
+			content += pm_entry_pages(entry);
 	}
+	if (content > PM_PAYLOAD_MAX >> rec->page_shift)
+		return corrupt(fault, "record holds more than 1 MiB of pages");
 	if (bytes != rec->decoded)
 		return corrupt(fault, "entries do not add up to the payload");
 	if (rec->first > PM_PAGES_MAX || next > PM_PAGES_MAX - rec->first)

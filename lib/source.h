@@ -62,15 +62,27 @@ struct pm_source {
 	uint64_t page_bytes;		/* expected to be read; 0 unknown */
 };
 
+enum pm_source_format {
+	PM_SOURCE_RAW,		/* bytes of memory and nothing else */
+	PM_SOURCE_CORE,		/* a core file that pm-apply wrote */
+};
+
 /*
- * An image file; holes are found by SEEK_DATA.  Regions of the file, cut
- * in order at page boundaries, are taken from cut; with none, the file is
- * one region, "memory".  Only the last may be longer or shorter than cut
- * says, when its length is 0: the rest of the file.
+ * What the first bytes of a file show it to be.  PM_ERR_REFUSED, naming it,
+ * for a format that is known and not read; what shows nothing is raw.
+ */
+enum pm_status pm_source_detect(const char *path, enum pm_source_format *,
+    struct pm_fault *);
+
+/*
+ * A file of that format; holes are found by SEEK_DATA.  A raw one is cut, in
+ * order and at page boundaries, into the regions given, of which the last
+ * takes the rest of the file if its length is 0; with none, the file is one
+ * region, "memory".  page_shift is that of a raw file.
  */
 enum pm_status pm_source_open_image(struct pm_source **, const char *path,
-    unsigned page_shift, const struct pm_region *cut, uint32_t cuts,
-    struct pm_fault *);
+    enum pm_source_format, unsigned page_shift, const struct pm_region *cut,
+    uint32_t cuts, struct pm_fault *);
 
 struct pm_process_options {
 	const char *const *glob;	/* NULL-terminated names of mappings
@@ -82,10 +94,24 @@ struct pm_process_options {
 };
 
 /*
- * A live process, frozen from here until done or close, or until the copy
- * is made if it is spooled.
+ * A live process, or that of a thread, frozen from here until done or close,
+ * or until the copy is made if it is spooled.  It has one region, "process",
+ * the whole address space.  Pages that were never touched are not touched by
+ * reading them.  PM_ERR_REFUSED for this process and for one without memory.
+ *
+ * A freeze belongs to the thread that asked for it: all calls for such a
+ * source come from one thread, and the process goes on when that one ends.
+ * What other processes write to memory they share with it is not held back.
  */
 enum pm_status pm_source_open_process(struct pm_source **, pid_t pid,
     const struct pm_process_options *, struct pm_fault *);
+
+/*
+ * Copy what a source has into an unnamed file in a directory and let go of
+ * its subject; the source becomes the copy.  After a failure it is as it
+ * was, read in part.
+ */
+enum pm_status pm_source_spool(struct pm_source **, const char *directory,
+    struct pm_fault *);
 
 #endif /* PM_SOURCE_H */

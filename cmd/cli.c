@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE		/* sched_getaffinity */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "outfile.h"
+#include "report.h"
+#include "size.h"
+
+static const char *program = "pm";
+static const struct cli_program *about;
+static const char *operand;
+static const char *input_name;		/* of the input stream, if any */
+static const char *target_name;		/* set by cli_target */
+static const char *output_name;		/* NULL when -o was not given */
+static const char *stats_name;
+static char **command;
+static char *progress_text;
+static int verbose, quiet;
+static struct pm_outfile outfile = { .fd = -1 };
+
+struct pm_fault cli_fault;
+
+static struct poptOption common_options[] = {
+	{ "output", 'o', POPT_ARG_STRING, &output_name, 0,
+	    "write to FILE, whole or not at all", "FILE" },
+	{ "stats", '\0', POPT_ARG_STRING, &stats_name, 0,
+	    "write counters to FILE as JSON", "FILE" },
+	{ "progress", '\0', POPT_ARG_STRING, &progress_text, 0,
+	    "write a line of JSON to descriptor FD each second", "FD" },
+	{ "verbose", 'v', POPT_ARG_NONE, &verbose, 0,
+	    "say on stderr what was done", NULL },
+	{ "quiet", 'q', POPT_ARG_NONE, &quiet, 0,
+	    "do not warn", NULL },
+	{ "help", 'h', POPT_ARG_NONE, NULL, 'h', "show this help", NULL },
+	{ "version", 'V', POPT_ARG_NONE, NULL, 'V', "show the version", NULL },
+	POPT_TABLEEND
+};
+
+/* Names come from outside: nothing of them may steer a terminal. */
+static void
+print_masked(const char *text)
+{
+	for (; *text != '\0'; text++)
+		fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?'
+		    : *text, stderr);
+}
+
+static void
+say(const char *fmt, va_list ap)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	flockfile(stderr);
+	report_clear();
+	fprintf(stderr, "%s: ", program);
+	print_masked(text);
+	fputc('\n', stderr);
+	funlockfile(stderr);
+}
+
+_Noreturn void
+cli_die(enum cli_exit code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+	if (code == CLI_USAGE)
+		fprintf(stderr, "Try '%s --help'.\n", program);
+	exit(code);
+}
+
+void
+cli_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (quiet)
+		return;
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+}
+
+void
+cli_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!verbose)
+		return;
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+}
+
+static const char *
+shown(const char *name, const char *standard)
+{
+	return name == NULL || strcmp(name, "-") == 0 ? standard : name;
+}
+
+/* The file that a status speaks of, if its fault does not name another. */
+static const char *
+subject_of(enum pm_status status)
+{
+	const char *input = shown(input_name, "<stdin>");
+
+	switch (status) {
+	case PM_ERR_WRITE:
+	case PM_ERR_MISMATCH:
+		return target_name != NULL ? target_name
+		    : shown(output_name, "<stdout>");
+	case PM_ERR_READ:
+	case PM_ERR_TRUNCATED:
+	case PM_ERR_CORRUPT:
+	case PM_ERR_VERSION:
+		return input;
+	default:
+		return NULL;
+	}
+}
+
+static enum cli_exit
+exit_of(enum pm_status status)
+{
+	switch (status) {
+	case PM_ERR_TRUNCATED:
+	case PM_ERR_CORRUPT:
+	case PM_ERR_VERSION:
+	case PM_ERR_MISMATCH:
+		return CLI_BAD_STREAM;
+	default:
+		return CLI_FAILURE;
+	}
+}
+
+void
+cli_check(enum pm_status status)
+{
+	const char *subject = cli_fault.subject, *text = cli_fault.text;
+
+	if (status == PM_OK || status == PM_END)
+		return;
+	if (text[0] == '\0')
+		text = pm_status_text(status);
+	if (subject[0] == '\0')
+		subject = subject_of(status);
+	if (subject == NULL || subject[0] == '\0')
+		cli_die(exit_of(status), "%s", text);
+	cli_die(exit_of(status), "%s: %s", subject, text);
+}
+
+/* Flush what stdio holds for stdout; help must not vanish silently. */
+static void
+flush_or_die(void)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+		cli_die(CLI_FAILURE, "<stdout>: %s", strerror(errno));
+}
+
+/*
+ * A closed standard descriptor would be handed to the next file opened.
+ * Fill each with one that fails when used the way it is meant to be.
+ */
+static void
+fill_standard_fds(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+			_exit(CLI_FAILURE);
+}
+
+/*
+ * When our reader leaves we die of SIGPIPE, as our neighbours expect, even
+ * if the parent ignored or blocked it, as systemd does for its services.
+ */
+static void
+default_sigpipe(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_DFL);
+}
+
+static _Noreturn void
+answer(int what, poptContext popt)
+{
+	if (what == 'h') {
+		printf("%s - %s\n", program, about->purpose);
+		poptPrintHelp(popt, stdout, 0);
+		if (about->memory != NULL)
+			printf("\nMemory: %s\n", about->memory);
+		printf("Exit status: 0 done, 1 system or peer failed, "
+		    "2 usage, 3 bad stream.\n");
+	} else
+		printf("%s %s\n", program, PM_VERSION);
+	flush_or_die();
+	if (close(STDOUT_FILENO) != 0)
+		cli_die(CLI_FAILURE, "<stdout>: %s", strerror(errno));
+	exit(CLI_OK);
+}
+
+/* Cut a command behind "--" off, before popt would take it for operands. */
+static int
+cut_command(int argc, char *argv[])
+{
+	for (int i = 1; about->takes_command && i < argc; i++)
+		if (strcmp(argv[i], "--") == 0) {
+			if (argv[i + 1] == NULL)
+				cli_die(CLI_USAGE, "--: no command follows");
+			command = &argv[i + 1];
+			argv[i] = NULL;
+			return i;
+		}
+	return argc;
+}
+
+void
+cli_start(int argc, char *argv[], struct poptOption *own,
+    const struct cli_program *what)
+{
+	struct poptOption all[] = {
+		{ NULL, '\0', POPT_ARG_INCLUDE_TABLE, own, 0,
+		    "Options:", NULL },
+		{ NULL, '\0', POPT_ARG_INCLUDE_TABLE, common_options, 0,
+		    "Common options:", NULL },
+		POPT_TABLEEND
+	};
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *extra;
+	char usage[128];
+	poptContext popt;
+	int rc;
+
+	fill_standard_fds();
+	default_sigpipe();
+	about = what;
+	if (argc > 0)
+		program = slash != NULL ? slash + 1 : argv[0];
+	argc = cut_command(argc, argv);
+
+	popt = poptGetContext(program, argc, (const char **)argv, all, 0);
+	if (popt == NULL)
+		cli_die(CLI_FAILURE, "%s", strerror(ENOMEM));
+	snprintf(usage, sizeof(usage), "[OPTION...] %s%s",
+	    what->operand != NULL ? what->operand : "",
+	    what->takes_command ? " [-- COMMAND...]" : "");
+	poptSetOtherOptionHelp(popt, usage);
+	while ((rc = poptGetNextOpt(popt)) > 0)
+		answer(rc, popt);
+	if (rc < -1)
+		cli_die(CLI_USAGE, "%s: %s", poptBadOption(popt,
+		    POPT_BADOPTION_NOALIAS), poptStrerror(rc));
+
+	/* popt frees its operands with the context, so it is never freed. */
+	operand = poptGetArg(popt);
+	extra = operand == NULL ? NULL
+	    : what->operand == NULL ? operand : poptGetArg(popt);
+	if (extra != NULL)
+		cli_die(CLI_USAGE, "%s: one operand too many", extra);
+	if (operand == NULL && what->needs_operand)
+		cli_die(CLI_USAGE, "%s is missing", what->operand);
+	report_start(program, verbose && !quiet, progress_text == NULL ? -1
+	    : (int)cli_number("--progress", progress_text, 0, 1 << 20));
+}
+
+const char *
+cli_operand(void)
+{
+	return operand;
+}
+
+char **
+cli_command(void)
+{
+	return command;
+}
+
+int
+cli_is_verbose(void)
+{
+	return verbose;
+}
+
+uint64_t
+cli_size(const char *option, const char *text)
+{
+	uint64_t value;
+
+	if (!pm_size_parse(text, &value))
+		cli_die(CLI_USAGE, "%s: %s: not a size", option, text);
+	return value;
+}
+
+long
+cli_number(const char *option, const char *text, long least, long most)
+{
+	const char *digits = *text == '-' ? text + 1 : text;
+	char *end;
+	long value;
+
+	errno = 0;
+	value = strtol(text, &end, 10);
+	if (!isdigit((unsigned char)*digits) || *end != '\0')
+		cli_die(CLI_USAGE, "%s: %s: not a number", option, text);
+	if (errno != 0 || value < least || value > most)
+		cli_die(CLI_USAGE, "%s: %s: not in %ld..%ld", option, text,
+		    least, most);
+	return value;
+}
+
+const char *
+cli_default(const char *text, const char *variable)
+{
+	const char *value = text == NULL ? getenv(variable) : text;
+
+	return value != NULL && *value == '\0' ? NULL : value;
+}
+
+unsigned
+cli_threads(const char *text)
+{
+	const char *from = text != NULL ? "--threads" : "PM_THREADS";
+	cpu_set_t set;
+
+	if ((text = cli_default(text, "PM_THREADS")) != NULL)
+		return (unsigned)cli_number(from, text, 1, 64);
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return 1;
+	return CPU_COUNT(&set) > 64 ? 64 : (unsigned)CPU_COUNT(&set);
+}
+
+int
+cli_input(void)
+{
+	int fd = STDIN_FILENO;
+
+	input_name = about->operand != NULL &&
+	    strcmp(about->operand, "[STREAM]") == 0 ? operand : NULL;
+	if (input_name != NULL && strcmp(input_name, "-") != 0 &&
+	    (fd = open(input_name, O_RDONLY | O_CLOEXEC)) < 0)
+		cli_check(PM_ERR_READ);
+	if (isatty(fd))
+		cli_die(CLI_USAGE, "a page stream is not read from a terminal");
+	return fd;
+}
+
+static int
+is_same_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && S_ISREG(a.st_mode) &&
+	    stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino;
+}
+
+static int
+open_output(void)
+{
+	if (output_name == NULL || strcmp(output_name, "-") == 0)
+		return STDOUT_FILENO;
+	if (is_same_file(STDIN_FILENO, output_name) || (operand != NULL &&
+	    (is_same_file(STDIN_FILENO, operand) ||
+	    pm_outfile_is(operand, output_name))))
+		cli_die(CLI_USAGE, "%s: is both input and output",
+		    output_name);
+	cli_check(pm_outfile_open(&outfile, output_name));
+	return outfile.fd;
+}
+
+int
+cli_output(void)
+{
+	struct stat in, out;
+
+	if (output_name == NULL && isatty(STDOUT_FILENO))
+		cli_die(CLI_USAGE, "a page stream is not written to a "
+		    "terminal; redirect it, or force it with -o -");
+	if (output_name == NULL && fstat(STDOUT_FILENO, &out) == 0 &&
+	    S_ISREG(out.st_mode) && (input_name == NULL || operand == NULL
+	    ? fstat(STDIN_FILENO, &in) : stat(operand, &in)) == 0 &&
+	    in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+		cli_die(CLI_USAGE, "<stdout>: is both input and output");
+	return open_output();
+}
+
+int
+cli_report(void)
+{
+	return open_output();
+}
+
+void
+cli_target(const char *path)
+{
+	target_name = path;
+}
+
+void
+cli_watch(const struct pm_meter *in, const struct pm_meter *out,
+    uint64_t total_pages)
+{
+	report_watch(in, out, total_pages);
+}
+
+void
+cli_count(const char *name, uint64_t value)
+{
+	report_count(name, value);
+}
+
+void
+cli_note(const char *name, const char *text)
+{
+	report_note(name, text);
+}
+
+int
+cli_finish(void)
+{
+	if (outfile.fd >= 0)
+		cli_check(pm_outfile_commit(&outfile));
+	else if (close(STDOUT_FILENO) != 0)
+		cli_die(CLI_FAILURE, "<stdout>: %s", strerror(errno));
+	report_finish(verbose);
+	if (stats_name != NULL && !report_write(stats_name))
+		cli_die(CLI_FAILURE, "%s: %s", stats_name, strerror(errno));
+	return CLI_OK;
+}

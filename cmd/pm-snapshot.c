@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pm-snapshot - read memory and write it as a stream; see pm-snapshot(1).
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "capture.h"
+#include "cli.h"
+#include "maplist.h"
+#include "outfile.h"
+#include "size.h"
+#include "source.h"
+#include "table.h"
+
+static const char *base_path, *since_path, *save_path;
+static const char *pid_text, *spool, *format_text = "auto";
+static const char *record_text = "256K", *page_text = "4K";
+static const char **globs, **region_texts;
+
+static struct poptOption options[] = {
+	{ "base", '\0', POPT_ARG_STRING, &base_path, 0,
+	    "send what differs from the image FILE", "FILE" },
+	{ "since", '\0', POPT_ARG_STRING, &since_path, 0,
+	    "send what differs from the page table FILE", "FILE" },
+	{ "save-table", '\0', POPT_ARG_STRING, &save_path, 0,
+	    "keep a page table of what was sent in FILE", "FILE" },
+	{ "pid", '\0', POPT_ARG_STRING, &pid_text, 0,
+	    "read the memory of process PID, frozen meanwhile", "PID" },
+	{ "map", '\0', POPT_ARG_ARGV, &globs, 0,
+	    "of a process, only mappings named like GLOB", "GLOB" },
+	{ "spool", '\0', POPT_ARG_STRING, &spool, 0,
+	    "freeze a process only for a copy to a file in DIR", "DIR" },
+	{ "format", '\0', POPT_ARG_STRING, &format_text, 0,
+	    "of the source: auto, raw or core (auto)", "NAME" },
+	{ "region", '\0', POPT_ARG_ARGV, &region_texts, 0,
+	    "cut a raw image: NAME:ADDRESS:SIZE, in order", "REGION" },
+	{ "page-size", '\0', POPT_ARG_STRING, &page_text, 0,
+	    "of an image: 4K to 64K (4K)", "SIZE" },
+	{ "record-size", '\0', POPT_ARG_STRING, &record_text, 0,
+	    "of pages in a record: one page to 1M (256K)", "SIZE" },
+	POPT_TABLEEND
+};
+
+static const struct cli_program about = {
+	.purpose = "read memory and write it as a page stream",
+	.operand = "[SOURCE]",
+	.memory = "about 3 MiB, and what the list of mappings takes",
+};
+
+static unsigned
+page_shift(void)
+{
+	uint64_t size = cli_size("--page-size", page_text);
+
+	for (unsigned shift = PM_PAGE_SHIFT_MIN; shift <= PM_PAGE_SHIFT_MAX;
+	    shift++)
+		if (size == UINT64_C(1) << shift)
+			return shift;
+	cli_die(CLI_USAGE, "--page-size: %s: not one of 4K 8K 16K 32K 64K",
+	    page_text);
+}
+
+static uint32_t
+record_size(unsigned shift)
+{
+	uint64_t size = cli_size("--record-size", record_text);
+
+	if (size < UINT64_C(1) << shift || size > PM_PAYLOAD_MAX)
+		cli_die(CLI_USAGE, "--record-size: %s: not in one page..1M",
+		    record_text);
+	return (uint32_t)(size >> shift << shift);
+}
+
+/* NAME:ADDRESS:SIZE, the address in hexadecimal after 0x. */
+static struct pm_region
+parse_region(const char *text)
+{
+	const char *colon = strchr(text, ':'), *size;
+	struct pm_region region = { 0 };
+	char address[32], *end;
+
+	if (colon == NULL || colon == text ||
+	    colon - text > (ptrdiff_t)PM_NAME_MAX ||
+	    (size = strchr(colon + 1, ':')) == NULL ||
+	    (size_t)(size - colon) > sizeof(address))
+		cli_die(CLI_USAGE, "--region: %s: not NAME:ADDRESS:SIZE",
+		    text);
+	memcpy(region.name, text, (size_t)(colon - text));
+	memcpy(address, colon + 1, (size_t)(size - colon - 1));
+	address[size - colon - 1] = '\0';
+	errno = 0;
+	if (strncmp(address, "0x", 2) == 0) {
+		region.address = strtoull(address, &end, 16);
+		if (errno != 0 || *end != '\0' || address[2] == '\0')
+			cli_die(CLI_USAGE, "--region: %s: bad address", text);
+	} else
+		region.address = cli_size("--region", address);
+	region.length = *++size == '\0' ? 0 : cli_size("--region", size);
+	if (region.address > INT64_MAX ||
+	    (region.address & (PM_PAGE_MAX - 1)) != 0)
+		cli_die(CLI_USAGE, "--region: %s: bad address", text);
+	return region;
+}
+
+static struct pm_region *
+parse_regions(uint32_t *count)
+{
+	struct pm_region *region;
+
+	for (*count = 0; region_texts != NULL && region_texts[*count] != NULL;
+	    (*count)++)
+		;
+	if (*count > PM_REGIONS_MAX)
+		cli_die(CLI_USAGE, "--region: more than 1024");
+	region = calloc(*count + 1u, sizeof(region[0]));
+	if (region == NULL)
+		cli_die(CLI_FAILURE, "%s", strerror(errno));
+	for (uint32_t i = 0; i < *count; i++) {
+		region[i] = parse_region(region_texts[i]);
+		for (uint32_t j = 0; j < i; j++)
+			if (strcmp(region[i].name, region[j].name) == 0)
+				cli_die(CLI_USAGE, "--region: %s: named twice",
+				    region[i].name);
+	}
+	return region;
+}
+
+/* An image on standard input must be a file: holes are sought in it. */
+static const char *
+image_path(void)
+{
+	const char *path = cli_operand();
+	struct stat st;
+
+	if (path != NULL && strcmp(path, "-") != 0)
+		return path;
+	if (path == NULL && isatty(STDIN_FILENO))
+		cli_die(CLI_USAGE, "no source: name an image file or --pid");
+	if (fstat(STDIN_FILENO, &st) != 0 ||
+	    (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
+		cli_die(CLI_USAGE, "no source: name an image file or --pid; "
+		    "standard input is not a file");
+	return "/dev/stdin";
+}
+
+static struct pm_source *
+open_image(const char *path)
+{
+	enum pm_source_format format = PM_SOURCE_RAW;
+	struct pm_source *source;
+	struct pm_region *cut;
+	uint32_t cuts;
+
+	if (strcmp(format_text, "auto") == 0)
+		cli_check(pm_source_detect(path, &format, &cli_fault));
+	else if (strcmp(format_text, "core") == 0)
+		format = PM_SOURCE_CORE;
+	else if (strcmp(format_text, "raw") != 0)
+		cli_die(CLI_USAGE, "--format: %s: not auto, raw or core",
+		    format_text);
+	cut = parse_regions(&cuts);
+	if (cuts > 0 && format == PM_SOURCE_CORE)
+		cli_die(CLI_USAGE, "--region: %s is a core file", path);
+	cli_check(pm_source_open_image(&source, path, format, page_shift(),
+	    cut, cuts, &cli_fault));
+	free(cut);
+	return source;
+}
+
+static struct pm_source *
+open_process(void)
+{
+	struct pm_process_options how = {
+		.glob = (const char *const *)globs, .spool = spool,
+	};
+	struct pm_source *source;
+
+	if (cli_operand() != NULL)
+		cli_die(CLI_USAGE, "%s: a file and --pid are two sources",
+		    cli_operand());
+	if (region_texts != NULL)
+		cli_die(CLI_USAGE, "--region is for images");
+	cli_check(pm_source_open_process(&source,
+	    (pid_t)cli_number("--pid", pid_text, 1, INT_MAX), &how,
+	    &cli_fault));
+	return source;
+}
+
+static void
+open_save(const struct pm_source *source, struct pm_outfile *file,
+    struct pm_table *save)
+{
+	struct pm_layout *layout = source->mappings > 0
+	    ? pm_maplist_layout(source->mapping, source->mappings,
+	    source->region, source->page_shift)
+	    : pm_layout_of_blocks(source->region, source->regions,
+	    source->page_shift, 0);
+
+	if (layout == NULL || pm_outfile_open(file, save_path) != PM_OK)
+		cli_die(CLI_FAILURE, "%s: %s", save_path, strerror(errno));
+	if (file->direct)
+		cli_die(CLI_USAGE, "%s: is not a regular file", save_path);
+	cli_check(pm_table_begin(save, file->fd, save_path, layout,
+	    &cli_fault));
+	pm_layout_free(layout);
+}
+
+/* The stamp lets pm-apply trust the table of an image that it made. */
+static void
+close_save(struct pm_outfile *file, struct pm_table *save,
+    struct pm_digest id)
+{
+	struct pm_table_stamp stamp = { 0 };
+	struct stat st;
+
+	if (pid_text == NULL && stat(image_path(), &st) == 0)
+		stamp = pm_table_stamp_of(&st);
+	cli_check(pm_table_seal(save, id, &stamp));
+	if (pm_outfile_commit(file) != PM_OK)
+		cli_die(CLI_FAILURE, "%s: %s", save_path, strerror(errno));
+}
+
+static void
+report(const struct pm_source *source, const struct pm_capture_counts *counts,
+    const struct pm_writer *out)
+{
+	static char from[PM_DIGEST_TEXT], to[PM_DIGEST_TEXT];
+
+	pm_digest_text(counts->from, from);
+	pm_digest_text(counts->to, to);
+	cli_note("from", from);
+	cli_note("to", to);
+	cli_count("page_size", UINT64_C(1) << source->page_shift);
+	cli_count("pages", counts->pages);
+	cli_count("pages_read", counts->read);
+	cli_count("pages_equal", counts->equal);
+	cli_count("pages_raw", counts->raw);
+	cli_count("pages_zero", counts->zero);
+	cli_count("pages_gone", counts->gone);
+	cli_count("records", pm_meter_get(&out->meter.records));
+	cli_count("bytes_out", pm_meter_get(&out->meter.bytes));
+	cli_count("blocked_us", counts->blocked_us);
+	if (pid_text == NULL)
+		return;
+	cli_count("frozen_us", source->frozen_us);
+	if (spool == NULL && source->frozen_us > 0 &&
+	    counts->blocked_us > source->frozen_us / 2)
+		cli_say("the reader was slow: of %llu us frozen, %llu were "
+		    "spent waiting for it; --spool would not wait",
+		    (unsigned long long)source->frozen_us,
+		    (unsigned long long)counts->blocked_us);
+}
+
+static uint64_t
+total_pages(const struct pm_source *source)
+{
+	uint64_t pages = 0;
+
+	if (source->mappings > 0 || base_path != NULL || since_path != NULL)
+		return 0;
+	for (uint32_t i = 0; i < source->regions; i++)
+		pages += pm_region_pages(source->region[i].length,
+		    source->page_shift);
+	return pages;
+}
+
+int
+main(int argc, char *argv[])
+{
+	static struct pm_table since, save;
+	struct pm_capture_options how = { 0 };
+	struct pm_outfile save_file = { .fd = -1 };
+	struct pm_capture_counts counts;
+	struct pm_source *source;
+	struct pm_writer out;
+	int fd;
+
+	cli_start(argc, argv, options, &about);
+	if (base_path != NULL && since_path != NULL)
+		cli_die(CLI_USAGE, "--base and --since exclude each other");
+	if (pid_text == NULL && (globs != NULL || spool != NULL))
+		cli_die(CLI_USAGE, "--map and --spool are for --pid");
+	how.record_size = record_size(page_shift());
+	fd = cli_output();
+	if (base_path != NULL)
+		how.base = open_image(base_path);
+	source = pid_text != NULL ? open_process() : open_image(image_path());
+	if (since_path != NULL) {
+		cli_check(pm_table_open(&since, since_path, 0, &cli_fault));
+		how.since = &since;
+	}
+	if (save_path != NULL) {
+		open_save(source, &save_file, &save);
+		how.save = &save;
+	}
+
+	cli_check(pm_writer_open(&out, fd, &cli_fault));
+	cli_watch(NULL, &out.meter, total_pages(source));
+	cli_check(pm_capture_run(source, &how, &out, &counts, &cli_fault));
+	if (save_path != NULL)
+		close_save(&save_file, &save, counts.to);
+	report(source, &counts, &out);
+	source->ops->close(source);
+	return cli_finish();
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE		/* ioctl numbers */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "fdio.h"
+#include "pagemap.h"
+
+/*
+ * As in <linux/fs.h> of Linux 6.7, which may be newer than the headers that
+ * this is built with.
+ */
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan {
+	uint64_t size, flags, start, end, walk_end;
+	uint64_t vec, vec_len, max_pages;
+	uint64_t inverted, mask, anyof, returned;
+};
+
+#define PAGEMAP_SCAN_CALL	_IOWR('f', 16, struct scan)
+#define IS_PRESENT		(UINT64_C(1) << 3)
+#define IS_SWAPPED		(UINT64_C(1) << 4)
+#define IS_ZERO_PAGE		(UINT64_C(1) << 5)
+
+#define ENTRY_HELD		(UINT64_C(3) << 62)	/* present, swapped */
+#define ENTRIES			8192u			/* of one window */
+
+static int
+has_scan(int fd)
+{
+	struct scan scan = { .size = sizeof(scan), .anyof = IS_PRESENT,
+	    .returned = IS_PRESENT };
+
+	return ioctl(fd, PAGEMAP_SCAN_CALL, &scan) >= 0;
+}
+
+enum pm_status
+pm_pagemap_open(struct pm_pagemap *map, pid_t pid, enum pm_pagemap_way way,
+    unsigned page_shift, struct pm_fault *fault)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
+	*map = (struct pm_pagemap){ .page_shift = page_shift };
+	map->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (map->fd >= 0) {
+		map->has_scan = way != PM_PAGEMAP_ENTRIES && has_scan(map->fd);
+		map->range = calloc(PM_PAGEMAP_RANGES, sizeof(map->range[0]));
+		if (!map->has_scan)
+			map->entry = calloc(ENTRIES, sizeof(map->entry[0]));
+		if (map->range != NULL && (map->has_scan ||
+		    (map->entry != NULL && way != PM_PAGEMAP_SCAN)))
+			return PM_OK;
+	}
+	return pm_fault_set(fault, PM_ERR_SYSTEM, path, "%s",
+	    strerror(errno));
+}
+
+void
+pm_pagemap_close(struct pm_pagemap *map)
+{
+	if (map->fd >= 0)
+		close(map->fd);
+	free(map->range);
+	free(map->entry);
+	*map = (struct pm_pagemap){ .fd = -1 };
+}
+
+static void
+add_range(struct pm_pagemap *map, uint64_t start, uint64_t end)
+{
+	struct pm_pagemap_range *next = &map->range[map->ranges];
+
+	if (map->ranges > 0 && start <= next[-1].end) {
+		if (next[-1].end < end)
+			next[-1].end = end;
+	} else {
+		*next = (struct pm_pagemap_range){ start, end };
+		map->ranges++;
+	}
+}
+
+static enum pm_status
+look_by_scan(struct pm_pagemap *map, uint64_t end)
+{
+	struct scan_region found[PM_PAGEMAP_RANGES];
+	/* Mask and inversion together leave out the page of zeroes. */
+	struct scan scan = { .size = sizeof(scan), .start = map->from,
+	    .end = end, .vec = (uintptr_t)found, .vec_len = PM_PAGEMAP_RANGES,
+	    .mask = IS_ZERO_PAGE, .inverted = IS_ZERO_PAGE,
+	    .anyof = IS_PRESENT | IS_SWAPPED,
+	    .returned = IS_PRESENT | IS_SWAPPED };
+	int count;
+
+	do
+		count = ioctl(map->fd, PAGEMAP_SCAN_CALL, &scan);
+	while (count < 0 && errno == EINTR);
+	if (count < 0)
+		return PM_ERR_SYSTEM;
+	for (int at = 0; at < count; at++)
+		add_range(map, found[at].start, found[at].end);
+	/* Some kernels give a stale walk_end: trust what was found. */
+	map->to = (unsigned)count < PM_PAGEMAP_RANGES ? end
+	    : found[count - 1].end;
+	return PM_OK;
+}
+
+static enum pm_status
+look_by_entries(struct pm_pagemap *map, uint64_t end)
+{
+	uint64_t page = map->from >> map->page_shift;
+	uint64_t pages = (end >> map->page_shift) - page;
+	enum pm_status status;
+
+	if (pages > ENTRIES)
+		pages = ENTRIES;
+	status = pm_fd_pread(map->fd, map->entry, pages * sizeof(uint64_t),
+	    page * sizeof(uint64_t));
+	if (status == PM_END || status == PM_ERR_TRUNCATED)
+		errno = ESRCH;		/* the memory is gone */
+	if (status != PM_OK)
+		return PM_ERR_SYSTEM;
+	map->to = map->from;
+	for (uint64_t at = 0; at < pages &&
+	    map->ranges < PM_PAGEMAP_RANGES; at++) {
+		uint64_t next = (page + at + 1) << map->page_shift;
+
+		if ((map->entry[at] & ENTRY_HELD) != 0)
+			add_range(map, map->to, next);
+		map->to = next;
+	}
+	return PM_OK;
+}
+
+/* Learn what is held from address on, beyond the first empty stretch. */
+static enum pm_status
+look(struct pm_pagemap *map, uint64_t address, uint64_t end)
+{
+	enum pm_status status;
+
+	map->from = map->to = address;
+	map->ranges = 0;
+	do {
+		map->from = map->to;
+		status = map->has_scan ? look_by_scan(map, end)
+		    : look_by_entries(map, end);
+	} while (status == PM_OK && map->ranges == 0 && map->to < end);
+	map->from = address;
+	if (status != PM_OK)
+		map->to = address;
+	return status;
+}
+
+enum pm_status
+pm_pagemap_span(struct pm_pagemap *map, uint64_t address, uint64_t end,
+    int *held, uint64_t *until)
+{
+	size_t from = 0, to;
+
+	if (address < map->from || address >= map->to) {
+		enum pm_status status = look(map, address, end);
+
+		if (status != PM_OK)
+			return status;
+	}
+	/* The first range that ends behind address. */
+	for (to = map->ranges; from < to;) {
+		size_t at = from + (to - from) / 2;
+
+		if (map->range[at].end <= address)
+			from = at + 1;
+		else
+			to = at;
+	}
+	*held = from < map->ranges && map->range[from].start <= address;
+	*until = *held ? map->range[from].end
+	    : from < map->ranges ? map->range[from].start : map->to;
+	if (*until > end)
+		*until = end;
+	return PM_OK;
+}
