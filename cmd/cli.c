@@ -27,7 +27,7 @@ static const char *output_name;		/* NULL when -o was not given */
 static const char *stats_name;
 static char **command;
 static char *progress_text;
-static int verbose, quiet;
+static int verbose, quiet, committed;
 static struct pm_outfile outfile = { .fd = -1 };
 
 struct pm_fault cli_fault;
@@ -81,6 +81,7 @@ cli_die(enum cli_exit code, const char *fmt, ...)
 	va_end(ap);
 	if (code == CLI_USAGE)
 		fprintf(stderr, "Try '%s --help'.\n", program);
+	pm_outfile_drop(&outfile);
 	exit(code);
 }
 
@@ -135,8 +136,8 @@ subject_of(enum pm_status status)
 	}
 }
 
-static enum cli_exit
-exit_of(enum pm_status status)
+enum cli_exit
+cli_exit_of(enum pm_status status)
 {
 	switch (status) {
 	case PM_ERR_TRUNCATED:
@@ -161,8 +162,8 @@ cli_check(enum pm_status status)
 	if (subject[0] == '\0')
 		subject = subject_of(status);
 	if (subject == NULL || subject[0] == '\0')
-		cli_die(exit_of(status), "%s", text);
-	cli_die(exit_of(status), "%s: %s", subject, text);
+		cli_die(cli_exit_of(status), "%s", text);
+	cli_die(cli_exit_of(status), "%s: %s", subject, text);
 }
 
 /* Flush what stdio holds for stdout; help must not vanish silently. */
@@ -354,8 +355,8 @@ cli_input(void)
 {
 	int fd = STDIN_FILENO;
 
-	input_name = about->operand != NULL &&
-	    strcmp(about->operand, "[STREAM]") == 0 ? operand : NULL;
+	if (about->operand != NULL && strcmp(about->operand, "[STREAM]") == 0)
+		input_name = operand;
 	if (input_name != NULL && strcmp(input_name, "-") != 0 &&
 	    (fd = open(input_name, O_RDONLY | O_CLOEXEC)) < 0)
 		cli_check(PM_ERR_READ);
@@ -411,6 +412,12 @@ cli_report(void)
 }
 
 void
+cli_source(const char *name)
+{
+	input_name = name;
+}
+
+void
 cli_target(const char *path)
 {
 	target_name = path;
@@ -435,13 +442,23 @@ cli_note(const char *name, const char *text)
 	report_note(name, text);
 }
 
+enum pm_status
+cli_commit(void)
+{
+	if (committed)
+		return PM_OK;
+	committed = 1;
+	if (outfile.fd >= 0)
+		return pm_outfile_commit(&outfile);
+	return close(STDOUT_FILENO) == 0 ? PM_OK : PM_ERR_WRITE;
+}
+
 int
 cli_finish(void)
 {
-	if (outfile.fd >= 0)
-		cli_check(pm_outfile_commit(&outfile));
-	else if (close(STDOUT_FILENO) != 0)
-		cli_die(CLI_FAILURE, "<stdout>: %s", strerror(errno));
+	if (cli_commit() != PM_OK)
+		cli_die(CLI_FAILURE, "%s: %s", shown(output_name, "<stdout>"),
+		    strerror(errno));
 	report_finish(verbose);
 	if (stats_name != NULL && !report_write(stats_name))
 		cli_die(CLI_FAILURE, "%s: %s", stats_name, strerror(errno));

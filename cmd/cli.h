@@ -78,6 +78,12 @@ void cli_check(enum pm_status status);
  */
 void cli_target(const char *path);
 
+/* The name of what the stream comes from, where that is no file. */
+void cli_source(const char *name);
+
+/* The exit status that cli_check would choose. */
+enum cli_exit cli_exit_of(enum pm_status status);
+
 /* What to show while it runs: meters of both ends, and the bytes expected. */
 void cli_watch(const struct pm_meter *in, const struct pm_meter *out,
     uint64_t total_pages);
@@ -90,7 +96,13 @@ void cli_note(const char *name, const char *text);
 void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Report, close the output and return the exit status. */
+/*
+ * Make the output durable, or close it: after this it has arrived.
+ * PM_ERR_WRITE with errno.
+ */
+enum pm_status cli_commit(void);
+
+/* Commit, unless that was done; report, and return the exit status. */
 int cli_finish(void);
 
 /* Say what went wrong, then exit.  No capital, no full stop, no newline. */

@@ -197,7 +197,8 @@ list_json(const struct pm_record *rec)
 	    rec->type, rec->flags, codec_name(rec->codec), rec->region,
 	    rec->first, rec->entries, rec->stored, rec->decoded,
 	    hex(rec->digest));
-	for (uint32_t i = 0; i < rec->entries; i++)
+	for (uint32_t i = 0; rec->type == PM_TYPE_PAGES && i < rec->entries;
+	    i++)
 		pages[pm_entry_kind(rec->entry[i])] +=
 		    pm_entry_pages(rec->entry[i]);
 	for (unsigned kind = PM_RAW; kind <= PM_GONE; kind++)

@@ -54,8 +54,13 @@ static enum pm_status
 decode(void *context, const uint8_t *in, size_t in_size, uint8_t *out,
     size_t size, struct pm_fault *fault)
 {
-	size_t got = ZSTD_decompressDCtx(context, out, size, in, in_size);
+	size_t got = ZSTD_findFrameCompressedSize(in, in_size);
 
+	/* One frame: the library would take several, and skippable ones. */
+	if (!ZSTD_isError(got) && got != in_size)
+		return pm_fault_set(fault, PM_ERR_CORRUPT, NULL,
+		    "zstd payload is not one frame");
+	got = ZSTD_decompressDCtx(context, out, size, in, in_size);
 	if (got == size)
 		return PM_OK;
 	return pm_fault_set(fault, PM_ERR_CORRUPT, NULL,

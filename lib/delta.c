@@ -103,7 +103,6 @@ begin_stream(struct pm_delta *delta, struct pm_record *rec,
 	    (status = pm_held_begin_stream(&delta->held, stream.page_shift,
 	    fault)) != PM_OK)
 		return status;
-	delta->saw_codec = 0;
 	delta->works = ((stream.needs & PM_NEEDS_DELTA) != 0) == decode;
 	if (!delta->works) {
 		delta->counts.passed_streams++;
@@ -112,6 +111,7 @@ begin_stream(struct pm_delta *delta, struct pm_record *rec,
 	delta->counts.streams++;
 	if (decode && (stream.may & PM_MAY_CONTINUE) == 0)
 		goes_on = 0;
+	delta->saw_codec &= goes_on;
 	if ((status = choose_slots(delta, &stream, &slots, fault)) != PM_OK ||
 	    (status = pm_held_set_cache(&delta->held, slots, goes_on,
 	    fault)) != PM_OK)
@@ -259,13 +259,14 @@ static enum pm_status
 fail_unknown(const struct pm_delta *delta, const struct cursor *cursor)
 {
 	const char *base = delta->options.base;
+	enum pm_status status = delta->saw_codec ? PM_ERR_REFUSED
+	    : base != NULL ? PM_ERR_MISMATCH : PM_ERR_CORRUPT;
 
-	return pm_fault_set(cursor->fault, base != NULL ? PM_ERR_MISMATCH
-	    : PM_ERR_CORRUPT, base, "page %" PRIu64 " of region %" PRIu32
-	    " depends on content that is not known here%s", cursor->page,
-	    cursor->rec->region, delta->saw_codec
-	    ? "; pages passed compressed: put pm-compress -d before"
-	    : base == NULL ? "; a base may have it" : "");
+	return pm_fault_set(cursor->fault, status, delta->saw_codec ? NULL
+	    : base, "page %" PRIu64 " of region %" PRIu32 " depends on content "
+	    "not known here%s", cursor->page, cursor->rec->region,
+	    delta->saw_codec ? "; pages were compressed: put pm-compress -d "
+	    "before" : base == NULL ? "; a base may have it" : "");
 }
 
 /* Write the page at the cursor to out, from its payload if it has some. */
@@ -422,12 +423,11 @@ take_pages(struct pm_delta *delta, struct pm_record *rec,
 			    "before");
 	}
 	pm_held_take_runs(&delta->held, rec);
-	if (!delta->works || !readable) {
-		pm_held_forget(&delta->held, rec);
-		return PM_OK;
-	}
-	return delta->options.decode ? decode_pages(delta, rec, fault)
-	    : encode_pages(delta, rec, fault);
+	if (delta->works && readable)
+		return delta->options.decode ? decode_pages(delta, rec, fault)
+		    : encode_pages(delta, rec, fault);
+	pm_held_forget(&delta->held, rec);
+	return PM_OK;
 }
 
 enum pm_status

@@ -32,8 +32,9 @@ pm_fault_place(struct pm_fault *fault, uint64_t record, uint64_t offset)
 {
 	char text[sizeof(fault->text)];
 
-	if (strncmp(fault->text, "record ", 7) == 0)
+	if (fault->placed)
 		return;
+	fault->placed = 1;
 	memcpy(text, fault->text, sizeof(text));
 	if (snprintf(fault->text, sizeof(fault->text),
 	    "record %" PRIu64 " at byte %" PRIu64 ": %s", record, offset,

@@ -17,6 +17,7 @@ struct pm_fault {
 				   stream that the status speaks of */
 	char text[256];		/* lower case, no full stop; "" for none */
 	int error;		/* errno of a system call, or 0 */
+	int placed;		/* its text names a record */
 };
 
 /*

@@ -14,8 +14,10 @@
 
 #include "freeze.h"
 
+#define STAT_THREADS	20		/* field of /proc/PID/stat */
 #define NAP_MIN_NS	20000
 #define NAP_MAX_NS	1000000
+#define DEATH_US	1000000		/* what killed threads have to end */
 
 static uint64_t
 now(void)
@@ -221,20 +223,6 @@ seize_new(struct pm_freeze *freeze, int *again, struct pm_fault *fault)
 	return status;
 }
 
-/*
- * A tracer must take note of the death of a thread before its parent can;
- * but what this process itself waits for as a parent, it is left to.
- */
-static void
-bury(const struct pm_freeze *freeze, pid_t tid)
-{
-	siginfo_t info;
-	int peek = tid == freeze->pid && freeze->is_child ? WNOWAIT : 0;
-
-	(void)waitid(P_PID, (id_t)tid, &info,
-	    WEXITED | WNOHANG | __WALL | peek);
-}
-
 /* Sleep a little, a little longer each time. */
 static void
 nap(long *ns)
@@ -244,6 +232,23 @@ nap(long *ns)
 	nanosleep(&ts, NULL);
 	if (*ns < NAP_MAX_NS)
 		*ns *= 2;
+}
+
+/*
+ * A tracer must take note of the death of a thread before its parent can;
+ * but what this process itself waits for as a parent, it is left to.
+ */
+static void
+bury(const struct pm_freeze *freeze, pid_t tid, uint64_t deadline)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	if (tid == freeze->pid && freeze->is_child)
+		return;
+	for (long ns = NAP_MIN_NS; waitid(P_PID, (id_t)tid, &info, WEXITED |
+	    WNOHANG | __WALL) == 0 && info.si_pid == 0 && now() < deadline;
+	    nap(&ns))
+		;
 }
 
 /* Wait until a thread stops; *ended tells that it will not, being dead. */
@@ -269,7 +274,7 @@ await_stop(const struct pm_freeze *freeze, struct pm_frozen *thread,
 			return fail_late(freeze, thread->tid, fault);
 	}
 	if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED) {
-		bury(freeze, thread->tid);
+		bury(freeze, thread->tid, 0);
 		*ended = 1;
 		return PM_OK;
 	}
@@ -301,6 +306,40 @@ await_all(struct pm_freeze *freeze, uint64_t deadline, struct pm_fault *fault)
 	return status;
 }
 
+int
+pm_freeze_holds(const struct pm_freeze *freeze)
+{
+	unsigned long message;
+
+	/* The kernel answers only for a thread that stands in its trap. */
+	for (size_t at = 0; at < freeze->threads; at++)
+		if (ptrace(PTRACE_GETEVENTMSG, freeze->thread[at].tid, NULL,
+		    &message) != 0)
+			return 0;
+	return freeze->threads > 0;
+}
+
+/*
+ * A list of threads ends early when one dies as it is made, so the kernel's
+ * count of them has to agree.  A first thread that is dead counts in it.
+ */
+static int
+is_complete(const struct pm_freeze *freeze)
+{
+	size_t at = place_of(freeze, freeze->pid);
+	size_t first_died = at == freeze->threads ||
+	    freeze->thread[at].tid != freeze->pid;
+	char text[1024], *p;
+
+	if (!read_proc(freeze->pid, "stat", text, sizeof(text)) ||
+	    (p = strrchr(text, ')')) == NULL)
+		return 0;
+	for (int field = 2; field < STAT_THREADS && p != NULL; field++)
+		p = strchr(p + 1, ' ');
+	return p != NULL &&
+	    strtoul(p, NULL, 10) == freeze->threads + first_died;
+}
+
 static enum pm_status
 stop_all(struct pm_freeze *freeze, unsigned ms, struct pm_fault *fault)
 {
@@ -317,7 +356,13 @@ stop_all(struct pm_freeze *freeze, unsigned ms, struct pm_fault *fault)
 			status = await_all(freeze, deadline, fault);
 		if (status != PM_OK)
 			return status;
-	} while (again);
+		if (freeze->threads > 0 && !pm_freeze_holds(freeze)) {
+			errno = ESRCH;
+			return pm_fault_set(fault, PM_ERR_SYSTEM, NULL,
+			    "process %d died as it was stopped",
+			    (int)freeze->pid);
+		}
+	} while (again || (freeze->threads > 0 && !is_complete(freeze)));
 	if (freeze->threads > 0) {
 		freeze->through = freeze->thread[0].tid;
 		return PM_OK;
@@ -342,35 +387,28 @@ pm_freeze_begin(struct pm_freeze *freeze, pid_t pid, unsigned ms,
 	return status;
 }
 
-int
-pm_freeze_holds(const struct pm_freeze *freeze)
-{
-	unsigned long message;
-
-	/* The kernel answers only for a thread that stands in its trap. */
-	for (size_t at = 0; at < freeze->threads; at++)
-		if (ptrace(PTRACE_GETEVENTMSG, freeze->thread[at].tid, NULL,
-		    &message) != 0)
-			return 0;
-	return freeze->threads > 0;
-}
-
 uint64_t
 pm_freeze_end(struct pm_freeze *freeze)
 {
-	uint64_t us;
+	uint64_t end = now(), us;
+	int first_died = 0;
 
 	for (size_t at = 0; at < freeze->threads; at++) {
 		const struct pm_frozen *thread = &freeze->thread[at];
 
 		if (ptrace(PTRACE_DETACH, thread->tid, NULL,
-		    (void *)(uintptr_t)thread->signal) != 0)
-			bury(freeze, thread->tid);
+		    (void *)(uintptr_t)thread->signal) == 0)
+			continue;
+		if (thread->tid == freeze->pid)
+			first_died = thread->stopped;
+		else
+			bury(freeze, thread->tid,
+			    thread->stopped ? end + DEATH_US : 0);
 	}
-	/* The first thread can be buried only behind the others. */
-	if (freeze->threads > 0)
-		bury(freeze, freeze->pid);
 	us = freeze->began != 0 ? now() - freeze->began : 0;
+	/* The first thread is dead only when all are. */
+	if (first_died)
+		bury(freeze, freeze->pid, end + DEATH_US);
 	free(freeze->thread);
 	*freeze = (struct pm_freeze){ .pid = freeze->pid };
 	return us;

@@ -160,19 +160,18 @@ is_known(unsigned type)
 static enum pm_status
 check_head(const struct pm_record *rec, struct pm_fault *fault)
 {
-	unsigned flags = rec->type == PM_TYPE_MAP ? PM_FLAG_SKIPPABLE : 0;
-
 	if (rec->type == 0)
 		return corrupt(fault, "record type is 0");
 	if (!is_known(rec->type) && (rec->flags & PM_FLAG_SKIPPABLE) == 0)
 		return pm_fault_set(fault, PM_ERR_VERSION, NULL,
 		    "record type %u needs a newer version", rec->type);
-	if (rec->entries > PM_ENTRIES_MAX || rec->stored > PM_PAYLOAD_MAX ||
-	    rec->decoded > PM_PAYLOAD_MAX)
-		return corrupt(fault, "record is larger than the format allows");
 	if (!is_known(rec->type))
 		return PM_OK;
-	if (rec->flags != flags)
+	if (rec->type == PM_TYPE_MAP &&
+	    (rec->flags & PM_FLAG_SKIPPABLE) == 0)
+		return corrupt(fault, "mappings are not marked skippable");
+	if ((rec->flags & ~(rec->type == PM_TYPE_MAP ? PM_FLAG_SKIPPABLE
+	    : 0)) != 0)
 		return pm_fault_set(fault, PM_ERR_VERSION, NULL,
 		    "record flags %#x need a newer version", rec->flags);
 	if (rec->codec > PM_CODEC_ZSTD)
@@ -208,7 +207,10 @@ pm_record_unpack_head(struct pm_record *rec, const uint8_t in[PM_HEAD_SIZE],
 	rec->check = (uint32_t)pm_get_le(in + HEAD_CHECK, 4);
 	rec->digest = pm_digest_unpack(in + HEAD_DIGEST);
 	rec->first = pm_get_le(in + HEAD_FIRST, 8);
-	return check_head(rec, fault);
+	if (rec->entries > PM_ENTRIES_MAX || rec->stored > PM_PAYLOAD_MAX ||
+	    rec->decoded > PM_PAYLOAD_MAX)
+		return corrupt(fault, "record is larger than the format allows");
+	return PM_OK;
 }
 
 /* Entries ascend, do not overlap, and add up to the decoded payload. */
@@ -222,7 +224,9 @@ check_entries(const struct pm_record *rec, struct pm_fault *fault)
 		enum pm_kind kind = pm_entry_kind(entry);
 		uint32_t length = pm_entry_length(entry);
 
-		if (kind < PM_RAW || kind > PM_GONE)
+		if (kind == 0)
+			return corrupt(fault, "entry has no kind");
+		if (kind > PM_GONE)
 			return pm_fault_set(fault, PM_ERR_VERSION, NULL,
 			    "entry kind %u needs a newer version",
 			    (unsigned)kind);
@@ -253,6 +257,7 @@ pm_record_unpack_body(struct pm_record *rec, const uint8_t head[PM_HEAD_SIZE],
     const uint8_t *table, struct pm_fault *fault)
 {
 	uint8_t cleared[PM_HEAD_SIZE];
+	enum pm_status status;
 
 	memcpy(cleared, head, sizeof(cleared));
 	pm_put_le(cleared + HEAD_CHECK, 0, 4);
@@ -261,6 +266,8 @@ pm_record_unpack_body(struct pm_record *rec, const uint8_t head[PM_HEAD_SIZE],
 	if (rec->type != PM_TYPE_PAGES && !pm_digest_equal(rec->digest,
 	    pm_hash_bytes(rec->payload, rec->stored)))
 		return corrupt(fault, "digest of the record does not match");
+	if ((status = check_head(rec, fault)) != PM_OK)
+		return status;
 	for (uint32_t i = 0; i < rec->entries; i++)
 		rec->entry[i] = (struct pm_entry){
 			(uint32_t)pm_get_le(table + 8 * (size_t)i, 4),

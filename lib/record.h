@@ -36,7 +36,7 @@
 #define PM_RUN_MAX		((1u << 28) - 1)	/* pages of one entry */
 #define PM_REGIONS_MAX		1024u
 #define PM_NAME_MAX		255u	/* bytes of a region's name */
-#define PM_MAPPINGS_MAX		(1u << 20)	/* of one stream */
+#define PM_MAPPINGS_MAX		(1u << 20)	/* of one list */
 #define PM_MAPPING_NAME_MAX	4095u	/* bytes, as PATH_MAX */
 #define PM_PAGES_MAX		(UINT64_C(1) << 52)	/* of a region */
 
@@ -153,17 +153,19 @@ void pm_record_clear(struct pm_record *, enum pm_type);
 size_t pm_record_seal(struct pm_record *, uint8_t *out);
 
 /*
- * Read a head into rec and check all that can be checked of it alone, so
- * that rec->entries <= PM_ENTRIES_MAX and rec->stored <= PM_PAYLOAD_MAX.
- * PM_ERR_CORRUPT or PM_ERR_VERSION with fault filled.
+ * Read a head into rec and check its sizes, so that rec->entries <=
+ * PM_ENTRIES_MAX and rec->stored <= PM_PAYLOAD_MAX.  Nothing else of it may
+ * be trusted before pm_record_unpack_body.  PM_ERR_CORRUPT.
  */
 enum pm_status pm_record_unpack_head(struct pm_record *,
     const uint8_t in[PM_HEAD_SIZE], struct pm_fault *);
 
 /*
- * Check table and payload of a record whose head was unpacked from head and
- * whose wire table is table; fills rec->entry.  Entries ascend, do not
- * overlap and add up; pages of a region are the reader's to bound.
+ * Check head, table and payload of a record whose head was unpacked from
+ * head and whose wire table is table; fills rec->entry.  The check comes
+ * first, so that damage is never taken for a newer format.  Entries ascend,
+ * do not overlap and add up; pages of a region are the reader's to bound.
+ * PM_ERR_CORRUPT or PM_ERR_VERSION.
  */
 enum pm_status pm_record_unpack_body(struct pm_record *,
     const uint8_t head[PM_HEAD_SIZE], const uint8_t *table,

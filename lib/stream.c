@@ -17,6 +17,26 @@ enum {
 #define TABLE_SIZE	((size_t)PM_ENTRIES_MAX * PM_ENTRY_SIZE)
 
 static enum pm_status
+read_fd(void *arg, struct iovec *iov, int count)
+{
+	return pm_fd_readv(*(const int *)arg, iov, count);
+}
+
+static enum pm_status
+write_fd(void *arg, struct iovec *iov, int count)
+{
+	return pm_fd_writev(*(const int *)arg, iov, count);
+}
+
+static enum pm_status
+read_bytes(struct pm_reader *reader, void *buf, size_t size)
+{
+	struct iovec iov = { buf, size };
+
+	return reader->io(reader->arg, &iov, 1);
+}
+
+static enum pm_status
 fail_read(struct pm_reader *reader, enum pm_status status)
 {
 	/* Any end of input before an end record is a truncation. */
@@ -35,7 +55,7 @@ read_signature(struct pm_reader *reader, size_t already)
 	uint8_t got[PM_SIGNATURE_SIZE] = PM_SIGNATURE;
 	enum pm_status status;
 
-	status = pm_fd_read(reader->fd, got + already, sizeof(got) - already);
+	status = read_bytes(reader, got + already, sizeof(got) - already);
 	if (status != PM_OK)
 		return fail_read(reader, status);
 	pm_meter_add(&reader->meter.bytes, sizeof(got) - already);
@@ -50,14 +70,22 @@ read_signature(struct pm_reader *reader, size_t already)
 enum pm_status
 pm_reader_open(struct pm_reader *reader, int fd, struct pm_fault *fault)
 {
-	*reader = (struct pm_reader){ .fd = fd, .fault = fault,
-	    .state = AT_STREAM };
+	pm_fd_widen(fd);
+	reader->fd = fd;
+	return pm_reader_open_io(reader, read_fd, &reader->fd, fault);
+}
+
+enum pm_status
+pm_reader_open_io(struct pm_reader *reader, pm_stream_io *io, void *arg,
+    struct pm_fault *fault)
+{
+	*reader = (struct pm_reader){ .io = io, .arg = arg,
+	    .fd = reader->fd, .fault = fault, .state = AT_STREAM };
 	reader->region = calloc(PM_REGIONS_MAX, sizeof(reader->region[0]));
 	reader->table = malloc(TABLE_SIZE);
 	if (reader->region == NULL || reader->table == NULL)
 		return pm_fault_set(fault, PM_ERR_SYSTEM, NULL, "%s",
 		    strerror(errno));
-	pm_fd_widen(fd);
 	return read_signature(reader, 0);
 }
 
@@ -75,7 +103,7 @@ static enum pm_status
 end_or_begin(struct pm_reader *reader)
 {
 	uint8_t first;
-	enum pm_status status = pm_fd_read(reader->fd, &first, 1);
+	enum pm_status status = read_bytes(reader, &first, 1);
 
 	if (status == PM_END)
 		return PM_END;
@@ -194,6 +222,19 @@ take_pages(struct pm_reader *reader, const struct pm_record *rec)
 }
 
 static enum pm_status
+take_round(struct pm_reader *reader, const struct pm_record *rec)
+{
+	struct pm_round round;
+	enum pm_status status = pm_round_unpack(&round, rec, reader->fault);
+
+	reader->state = AT_PAGES;
+	if (status == PM_OK && (round.records != reader->records ||
+	    round.pages != reader->pages))
+		return corrupt(reader, "round mark miscounts the stream");
+	return status;
+}
+
+static enum pm_status
 take_end(struct pm_reader *reader, const struct pm_record *rec)
 {
 	struct pm_end end;
@@ -219,8 +260,6 @@ take_end(struct pm_reader *reader, const struct pm_record *rec)
 static enum pm_status
 check_order(struct pm_reader *reader, struct pm_record *rec)
 {
-	struct pm_round round;
-
 	if ((reader->state == AT_STREAM) != (rec->type == PM_TYPE_STREAM))
 		return corrupt(reader, reader->state == AT_STREAM
 		    ? "stream does not begin with a stream record"
@@ -235,8 +274,7 @@ check_order(struct pm_reader *reader, struct pm_record *rec)
 	case PM_TYPE_PAGES:
 		return take_pages(reader, rec);
 	case PM_TYPE_ROUND:
-		reader->state = AT_PAGES;
-		return pm_round_unpack(&round, rec, reader->fault);
+		return take_round(reader, rec);
 	case PM_TYPE_END:
 		return take_end(reader, rec);
 	}
@@ -259,7 +297,7 @@ pm_reader_next(struct pm_reader *reader, struct pm_record *rec)
 	rec->offset = pm_meter_get(&reader->meter.bytes);
 	rec->page_shift = reader->stream.page_shift;
 
-	if ((status = pm_fd_read(reader->fd, head, sizeof(head))) != PM_OK)
+	if ((status = read_bytes(reader, head, sizeof(head))) != PM_OK)
 		return fail_read(reader, status);
 	pm_meter_add(&reader->meter.bytes, sizeof(head));
 	status = pm_record_unpack_head(rec, head, reader->fault);
@@ -267,7 +305,7 @@ pm_reader_next(struct pm_reader *reader, struct pm_record *rec)
 		body[0] = (struct iovec){ reader->table,
 		    (size_t)rec->entries * PM_ENTRY_SIZE };
 		body[1] = (struct iovec){ rec->payload, rec->stored };
-		status = pm_fd_readv(reader->fd, body, 2);
+		status = reader->io(reader->arg, body, 2);
 		if (status != PM_OK)
 			return fail_read(reader, status);
 		pm_meter_add(&reader->meter.bytes, rec->stored +
@@ -297,13 +335,22 @@ pm_reader_next(struct pm_reader *reader, struct pm_record *rec)
 enum pm_status
 pm_writer_open(struct pm_writer *writer, int fd, struct pm_fault *fault)
 {
-	*writer = (struct pm_writer){ .fd = fd, .fault = fault };
+	pm_fd_widen(fd);
+	writer->fd = fd;
+	return pm_writer_open_io(writer, write_fd, &writer->fd, fault);
+}
+
+enum pm_status
+pm_writer_open_io(struct pm_writer *writer, pm_stream_io *io, void *arg,
+    struct pm_fault *fault)
+{
+	*writer = (struct pm_writer){ .io = io, .arg = arg,
+	    .fd = writer->fd, .fault = fault };
 	writer->head = malloc(PM_SIGNATURE_SIZE + PM_HEAD_SIZE + TABLE_SIZE);
 	if (writer->head == NULL)
 		return pm_fault_set(fault, PM_ERR_SYSTEM, NULL, "%s",
 		    strerror(errno));
 	memcpy(writer->head, PM_SIGNATURE, PM_SIGNATURE_SIZE);
-	pm_fd_widen(fd);
 	return PM_OK;
 }
 
@@ -330,7 +377,7 @@ pm_writer_put(struct pm_writer *writer, struct pm_record *rec)
 	}
 	iov[0] = (struct iovec){ head, size };
 	iov[1] = (struct iovec){ rec->payload, rec->stored };
-	if ((status = pm_fd_writev(writer->fd, iov, 2)) != PM_OK)
+	if ((status = writer->io(writer->arg, iov, 2)) != PM_OK)
 		return pm_fault_set(writer->fault, status, NULL, "%s",
 		    pm_status_text(status));
 	writer->records++;

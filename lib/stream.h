@@ -18,12 +18,22 @@
 
 #include <stdint.h>
 
+#include <sys/uio.h>
+
 #include "fault.h"
 #include "meter.h"
 #include "record.h"
 
+/*
+ * Fill buffers, or write them, as pm_fd_readv and pm_fd_writev do with a
+ * descriptor; arg is whatever stands in its place.
+ */
+typedef enum pm_status pm_stream_io(void *arg, struct iovec *, int count);
+
 struct pm_reader {
-	int fd;
+	pm_stream_io *io;
+	void *arg;
+	int fd;				/* of the io that is a descriptor */
 	struct pm_fault *fault;
 	struct pm_meter meter;		/* of the whole input */
 
@@ -40,6 +50,8 @@ struct pm_reader {
 };
 
 struct pm_writer {
+	pm_stream_io *io;
+	void *arg;
 	int fd;
 	struct pm_fault *fault;
 	struct pm_meter meter;
@@ -52,6 +64,8 @@ struct pm_writer {
  * the reader.  PM_ERR_CORRUPT when this is no page-record stream.
  */
 enum pm_status pm_reader_open(struct pm_reader *, int fd, struct pm_fault *);
+enum pm_status pm_reader_open_io(struct pm_reader *, pm_stream_io *,
+    void *arg, struct pm_fault *);
 
 /*
  * Read the next record into rec.  PM_END behind the last stream.  The
@@ -64,6 +78,8 @@ void pm_reader_close(struct pm_reader *);
 
 /* Start on fd. */
 enum pm_status pm_writer_open(struct pm_writer *, int fd, struct pm_fault *);
+enum pm_status pm_writer_open_io(struct pm_writer *, pm_stream_io *,
+    void *arg, struct pm_fault *);
 
 /*
  * Seal rec and write it; a STREAM record is preceded by the signature.

@@ -477,15 +477,20 @@ open_new(struct pm_target *target, struct pm_target_plan *plan)
 	return PM_OK;
 }
 
+/*
+ * While it is written the file holds whole pages; what an old generation
+ * had behind the new end must not vanish before it has left the id.
+ */
 static enum pm_status
-set_length(struct pm_target *target)
+set_length(struct pm_target *target, int whole)
 {
-	uint64_t size = target->image.data +
-	    pm_layout_bytes(target->image.layout);
+	const struct pm_layout *layout = target->image.layout;
+	uint64_t size = target->image.data + (whole ? layout->slots <<
+	    layout->page_shift : pm_layout_bytes(layout));
 	struct stat st;
 
 	if (fstat(target->image.fd, &st) == 0 && S_ISBLK(st.st_mode))
-		return target->image.size >= size ? PM_OK :
+		return whole || target->image.size >= size ? PM_OK :
 		    pm_fault_set(target->fault, PM_ERR_REFUSED, target->path,
 		    "is a device of %" PRIu64 " bytes, the memory has %"
 		    PRIu64, target->image.size, size);
@@ -523,7 +528,7 @@ begin_fresh(struct pm_target *target, struct pm_target_plan *plan)
 	}
 	if ((status = begin_table(target)) != PM_OK)
 		return status;
-	return set_length(target);
+	return set_length(target, 1);
 }
 
 enum pm_status
@@ -568,7 +573,7 @@ pm_target_begin(struct pm_target *target, struct pm_target_plan *plan)
 		return status;
 	if (plan->checked && !pm_digest_equal(target->old_id, plan->from))
 		return mismatch(target, target->old_id, plan->from);
-	return target->in_place ? PM_OK : set_length(target);
+	return target->in_place ? PM_OK : set_length(target, 1);
 }
 
 enum pm_status
@@ -616,7 +621,7 @@ commit_table(struct pm_target *target)
 enum pm_status
 pm_target_commit(struct pm_target *target)
 {
-	enum pm_status status = set_length(target);
+	enum pm_status status = set_length(target, 0);
 
 	if (status != PM_OK)
 		return status;
