@@ -1,11 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # GNU make.  "make help" lists the targets.
 VERSION = 0.1.0
 PREFIX  = /usr/local
 bindir  = $(PREFIX)/bin
 libdir  = $(PREFIX)/lib
-incdir  = $(PREFIX)/include
+incdir  = $(PREFIX)/include/pm
 datadir = $(PREFIX)/share
 mandir  = $(datadir)/man
+bashdir = $(datadir)/bash-completion/completions
+zshdir  = $(datadir)/zsh/site-functions
+fishdir = $(datadir)/fish/vendor_completions.d
 
 CC      = cc
 CFLAGS  = -O2 -g
@@ -21,30 +25,158 @@ B       = build
 ALL_CPPFLAGS = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 \
                -DPM_VERSION='"$(VERSION)"' -Ilib -Icmd $(CPPFLAGS)
 ALL_CFLAGS   = -std=c11 $(WARN) $(HARDEN) $(REPRO) -MMD -MP $(CFLAGS)
-LDLIBS       = -lpopt -lz -llz4 -lzstd -pthread
+CODECS       = -lz -llz4 -lzstd
+LDLIBS       = -lpopt $(CODECS) -pthread
+LINK         = $(CC) $(LDHARD) $(CFLAGS) $(LDFLAGS)
 
 LIB_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(wildcard lib/*.c)))
 PROGS    = $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/pm-*.c)))
 UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
+REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec)
+HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
+PAGES    = $(sort $(wildcard man/*.[157]))
+SCRIPTS  = $(sort $(wildcard tests/*.sh examples/*.sh bench/*.sh)) .ci/run
+BATS     = $(filter-out tests/soak.bats,$(sort $(wildcard tests/*.bats)))
 
-all: $(addprefix $B/,$(PROGS)) ## build the library and the programs
+BUILD_DEPS = gcc make libc6-dev libpopt-dev zlib1g-dev liblz4-dev \
+             libzstd-dev libxxhash-dev
+CHECK_DEPS = bats bash mandoc shellcheck gawk gdb binutils strace iproute2 \
+             netcat-openbsd bsdutils util-linux attr procps zsh fish clang \
+             gcc-multilib
+BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv
+
+all: $(addprefix $B/,$(PROGS)) $B/libpm.pc ## build the library and the programs
 
 $B/libpm.a: $(LIB_OBJ)
 	rm -f $@
 	$(AR) rcD $@ $(LIB_OBJ)
 
 $B/pm-%: $B/cmd/pm-%.o $B/cmd/cli.o $B/cmd/report.o $B/libpm.a
-	$(CC) $(LDHARD) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(LINK) -o $@ $^ $(LDLIBS)
 
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
+$B/libpm.pc: lib/libpm.pc.in Makefile
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(libdir)|' \
+	    -e 's|@INCDIR@|$(incdir)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
 $B/tests/unit/%: $B/tests/unit/%.o $B/libpm.a
-	$(CC) $(LDHARD) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(LINK) -o $@ $^ $(CODECS) -pthread
+
+$B/tests/golden/make: $B/tests/golden/make.o $B/libpm.a
+	$(LINK) -o $@ $^ $(CODECS)
+
+$B/tests/fuzz/replay-%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $B/libpm.a
+	$(LINK) -o $@ $^ $(CODECS)
+
+# The example of pm-stream(5) is the page's; this is its copy to read.
+examples/zero.c: man/pm-stream.5 tests/extract.sh
+	tests/extract.sh zero.c >$@
+
+README: man/pm.7 tests/readme.sh
+	tests/readme.sh >$@
+
+# The tests.  Each prints TAP, or nothing and an exit status.
+check: all unit layers lint replay bats asan tsan portable ## run every test
 
 unit: $(UNIT) ## run the library's tests
 	@for t in $(UNIT); do echo "# $$t"; $$t || exit 1; done
+
+for_tests: all $(HELPERS) $(REPLAY) $B/tests/golden/make examples/zero.c
+
+bats: for_tests ## run the tests of the programs
+	PM_BUILD=$(abspath $B) bats $(BATS)
+
+layers: ## check that no file includes above its layer
+	tests/layers.sh
+
+lint: ## check manual pages and scripts
+	mandoc -Tlint -Wwarning $(PAGES)
+	shellcheck $(SCRIPTS)
+	shellcheck -s bash tests/*.bash
+	shellcheck $(wildcard tests/*.bats)
+
+replay: $(REPLAY) ## run the fuzzers' corpus without a fuzzer
+	@for t in $(REPLAY:$B/tests/fuzz/replay-%=%); do \
+	    tests/fuzz/corpus.sh $$t $B/corpus/$$t && \
+	    $B/tests/fuzz/replay-$$t $B/corpus/$$t || exit 1; done
+
+fuzz-replay: replay
+
+ASAN = B=build/asan HARDEN= LDHARD= \
+       CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all'
+TSAN = B=build/tsan HARDEN= LDHARD= CFLAGS='-O1 -g -fsanitize=thread'
+SCALAR = B=build/portable CPPFLAGS=-DPM_PORTABLE \
+       CFLAGS='-O2 -g -fno-tree-vectorize'
+
+asan: ## the same under address and undefined-behaviour sanitizers
+	$(MAKE) $(ASAN) unit replay for_tests
+	PM_BUILD=$(CURDIR)/build/asan bats tests/pm-stream.bats \
+	    tests/pipeline.bats
+
+tsan: ## the threads under the thread sanitizer
+	$(MAKE) $(TSAN) all build/tsan/tests/unit/ring
+	build/tsan/tests/unit/ring
+	PM_BUILD=$(CURDIR)/build/tsan bats tests/threads.bats
+
+portable: ## build and test without SIMD, and for 32 bits
+	$(MAKE) $(SCALAR) all unit
+	CC='$(CC)' tests/thirty-two.sh
+
+soak: for_tests ## the long variants of some tests
+	PM_BUILD=$(abspath $B) bats tests/soak.bats
+
+fuzz: ## fuzz each reader of foreign bytes for a minute; needs clang
+	CC=clang tests/fuzz/fuzz.sh
+
+demo: all ## move the memory of a live process and prove it
+	PM_BUILD=$(abspath $B) examples/demo.sh
+
+bench: all $B/bench/kernels ## measure beside peers, and print ratios
+	PM_BUILD=$(abspath $B) bench/bench.sh
+
+$B/bench/kernels: $B/bench/kernels.o $B/libpm.a
+	$(LINK) -o $@ $^ $(CODECS)
+
+deps: ## install what building and testing need (Debian)
+	tests/deps.sh $(BUILD_DEPS) $(CHECK_DEPS)
+
+deps-bench: ## install the peers of make bench
+	tests/deps.sh $(BENCH_DEPS)
+
+install: all ## install below DESTDIR and PREFIX
+	install -d $(addprefix $(DESTDIR),$(bindir) $(libdir)/pkgconfig \
+	    $(incdir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man7 \
+	    $(bashdir) $(zshdir) $(fishdir))
+	install $(addprefix $B/,$(PROGS)) $(DESTDIR)$(bindir)
+	install -m 644 $B/libpm.a $(DESTDIR)$(libdir)
+	install -m 644 $B/libpm.pc $(DESTDIR)$(libdir)/pkgconfig
+	install -m 644 $(sort $(wildcard lib/*.h)) $(DESTDIR)$(incdir)
+	install -m 644 $(filter %.1,$(PAGES)) $(DESTDIR)$(mandir)/man1
+	install -m 644 $(filter %.5,$(PAGES)) $(DESTDIR)$(mandir)/man5
+	install -m 644 $(filter %.7,$(PAGES)) $(DESTDIR)$(mandir)/man7
+	install -m 644 cmd/completion/_pm $(DESTDIR)$(zshdir)
+	install -m 644 cmd/completion/pm.fish $(DESTDIR)$(fishdir)
+	install -m 644 cmd/completion/pm.bash $(DESTDIR)$(bashdir)/pm-snapshot
+	for p in $(filter-out pm-snapshot,$(PROGS)); do \
+	    ln -sf pm-snapshot $(DESTDIR)$(bashdir)/$$p; done
+
+uninstall: ## remove what install put there
+	rm -f $(addprefix $(DESTDIR)$(bindir)/,$(PROGS)) \
+	    $(DESTDIR)$(libdir)/libpm.a $(DESTDIR)$(libdir)/pkgconfig/libpm.pc \
+	    $(addprefix $(DESTDIR)$(incdir)/,$(notdir $(wildcard lib/*.h))) \
+	    $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(filter %.1,$(PAGES)))) \
+	    $(addprefix $(DESTDIR)$(mandir)/man5/,$(notdir $(filter %.5,$(PAGES)))) \
+	    $(addprefix $(DESTDIR)$(mandir)/man7/,$(notdir $(filter %.7,$(PAGES)))) \
+	    $(addprefix $(DESTDIR)$(bashdir)/,$(PROGS)) \
+	    $(DESTDIR)$(zshdir)/_pm $(DESTDIR)$(fishdir)/pm.fish
+	-rmdir $(DESTDIR)$(incdir)
+
+dist: ## make pm-VERSION.tar.gz of what is committed
+	git archive --prefix=pm-$(VERSION)/ HEAD | gzip -n9 >pm-$(VERSION).tar.gz
 
 clean: ## remove what was built
 	rm -rf $B
@@ -52,6 +184,8 @@ clean: ## remove what was built
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
-.PHONY: all unit clean help
+.PHONY: all check unit for_tests bats layers lint replay fuzz-replay asan \
+        tsan portable soak fuzz demo bench deps deps-bench install uninstall \
+        dist clean help
 .SECONDARY:
 -include $(wildcard $B/*/*.d $B/tests/*/*.d)

@@ -17,6 +17,7 @@
 #include "outfile.h"
 #include "report.h"
 #include "size.h"
+#include "version.h"
 
 static const char *program = "pm";
 static const struct cli_program *about;
@@ -213,7 +214,7 @@ answer(int what, poptContext popt)
 		printf("Exit status: 0 done, 1 system or peer failed, "
 		    "2 usage, 3 bad stream.\n");
 	} else
-		printf("%s %s\n", program, PM_VERSION);
+		printf("%s %s\n", program, pm_version());
 	flush_or_die();
 	if (close(STDOUT_FILENO) != 0)
 		cli_die(CLI_FAILURE, "<stdout>: %s", strerror(errno));

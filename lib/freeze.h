@@ -2,12 +2,12 @@
 /*
  * freeze.h - stop every thread of a process, and let them go.
  *
- * The threads are seized by ptrace(2) and interrupted.  Nothing is left
- * behind in them: interrupted system calls go on, a signal that was about
- * to be delivered is delivered later, a process that was stopped stays
+ * The threads are seized by ptrace(2) and interrupted.  A signal that was
+ * about to be delivered is delivered later, a process that was stopped stays
  * stopped, and when the tracer dies in whatever way, the kernel lets them
- * go.  A process that shares its memory with this one (vfork, CLONE_VM) is
- * not stopped.
+ * go.  Interrupted system calls go on, but for the few that signal(7) says
+ * fail with EINTR after a stop, epoll_wait(2) among them.  A process that
+ * shares its memory with this one (vfork, CLONE_VM) is not stopped.
  *
  * ptrace(2) belongs to a thread: the thread that begins a freeze must be
  * the one that asks for it and ends it.

@@ -111,7 +111,7 @@ span_of(struct pm_source *source, uint32_t region, uint64_t page,
 		span->kind = PM_SPAN_GONE;
 		break;
 	case PM_MAPFILE_HOLE:
-		/* A private page covers the hole; a shared one is its file's. */
+		/* Private pages cover holes; shared ones are the file's. */
 		if (!process->maps.map[at].shared &&
 		    pm_pagemap_span(&process->pagemap, address, until, &held,
 		    &until) != PM_OK)

@@ -100,6 +100,9 @@ SPOIL(entries_overlap, MADE, PM_TYPE_PAGES,
     rec->entry[0] = pm_entry_of(0, PM_ZERO, 3))
 SPOIL(entries_descend, MADE, PM_TYPE_PAGES,
     rec->entry[2] = pm_entry_of(1, PM_ZERO, 1))
+SPOIL(pages_many, MADE, PM_TYPE_PAGES, rec->entries = 1;
+    rec->entry[0] = pm_entry_of(0, PM_SAME, 257);
+    rec->stored = rec->decoded = 0)
 SPOIL(sums, MADE, PM_TYPE_PAGES, rec->stored = --rec->decoded)
 SPOIL(pages_far, MADE, PM_TYPE_PAGES, rec->first = PM_PAGES_MAX)
 SPOIL(pages_beyond, MADE, PM_TYPE_PAGES, rec->first = 1)
@@ -134,6 +137,8 @@ SPOIL(region_late, BEFORE, PM_TYPE_END,
     put_region("late", PM_REGION_BLOCK, 0, 0))
 SPOIL(round_bad, BEFORE, PM_TYPE_END, begin_round(1, 1);
     rec->payload[4] = 2; put(seal()))
+SPOIL(map_flags, BEFORE, PM_TYPE_PAGES, pm_record_clear(rec, PM_TYPE_MAP);
+    put(seal()))
 SPOIL(mapping_empty, BEFORE, PM_TYPE_PAGES,
     put_mapping(0, 4096, 4096, 0, "a"))
 SPOIL(mapping_cut, BEFORE, PM_TYPE_PAGES,
@@ -204,7 +209,5 @@ SPOIL(newer_kind, MADE, PM_TYPE_PAGES,
 SPOIL(newer_region, MADE, PM_TYPE_REGION, rec->payload[24] = 2)
 SPOIL(newer_type, BEFORE, PM_TYPE_REGION,
     pm_record_clear(rec, (enum pm_type)8); put(seal()))
-SPOIL(newer_map, BEFORE, PM_TYPE_PAGES, pm_record_clear(rec, PM_TYPE_MAP);
-    put(seal()))
 
 #endif /* BAD_H */

@@ -1,0 +1,103 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The architecture, enforced.  Each line below is a layer: its files may
+# include their own headers and those of the lines above.
+set -eu
+cd "$(dirname "$0")/.."
+
+layers='
+status bytes size meter version
+fault fdio hash holes outfile
+record net
+wire xbzrle codec layout pagecache
+codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze pagemap
+core mapfile
+image
+base source target
+held source_image source_process source_spool
+capture delta squeeze restore
+filter
+ring
+'
+bad=0
+
+complain() {
+	echo "layers: $*" >&2
+	bad=1
+}
+
+includes() { # FILE: the project's headers that it includes
+	sed -n 's/^#include "\(.*\)\.h"$/\1/p' "$1"
+}
+
+allowed='' listed=''
+while read -r layer; do
+	for name in $layer; do
+		[ -e "lib/$name.c" ] || [ -e "lib/$name.h" ] ||
+		    complain "lib/$name is listed and not there"
+		listed="$listed $name "
+		for file in lib/"$name".[ch]; do
+			[ -e "$file" ] || continue
+			for used in $(includes "$file"); do
+				case " $allowed $name " in
+				*" $used "*) ;;
+				*) complain "$file: may not include $used.h" ;;
+				esac
+			done
+		done
+	done
+	allowed="$allowed $layer"
+done <<LAYERS
+$layers
+LAYERS
+
+for file in lib/*.[ch]; do
+	name=$(basename "$file")
+	case $listed in
+	*" ${name%.*} "*) ;;
+	*) complain "$file: is in no layer" ;;
+	esac
+done
+
+only() { # PATTERN ALLOWED-REGEX FILES...: who may include a header
+	pattern=$1 permitted=$2
+	shift 2
+	for file in $(grep -lE "^#include <($pattern)>" "$@" || :); do
+		echo "$file" | grep -qE "^($permitted)$" ||
+		    complain "$file: may not include <$pattern>"
+	done
+}
+
+only 'popt\.h' 'cmd/.*' lib/*.[ch] cmd/*.[ch]
+only 'pthread\.h' 'lib/ring\.c|cmd/report\.c' lib/*.[ch] cmd/*.[ch]
+only 'zlib\.h|lz4\.h|lz4hc\.h|zstd\.h|zstd_errors\.h' 'lib/codec_[a-z0-9]*\.c' \
+    lib/*.[ch] cmd/*.[ch]
+only 'xxhash\.h' 'lib/hash\.c' lib/*.[ch] cmd/*.[ch]
+
+# The library knows nothing of its callers.
+if grep -nE '\b(printf|fprintf|vprintf|perror|puts|exit|_exit|abort|signal|sigaction|isatty)\(|STD(IN|OUT|ERR)_FILENO|\bstd(in|out|err)\b' lib/*.c |
+    grep -v 'freeze\.c.*_exit('; then
+	complain 'lib/ may not print, exit, or touch the standard streams'
+fi
+
+# A file exports nothing but its own prefix.
+for file in lib/*.c; do
+	name=$(basename "$file" .c)
+	for exported in $(sed -n 's/^\(pm_[a-z0-9_]*\)(.*/\1/p' "$file"); do
+		case $exported in
+		pm_"${name%%_*}"*) ;;
+		*)
+			grep -qw "$exported" "lib/$name.h" 2>/dev/null ||
+			    grep -qw "$exported" "lib/${name%%_*}.h" ||
+			    complain "$file: exports $exported"
+			;;
+		esac
+	done
+done
+
+for file in lib/*.[ch] cmd/*.[ch] tests/*/*.[ch] bench/*.[ch]; do
+	[ ! -e "$file" ] || head -n 1 "$file" |
+	    grep -q 'SPDX-License-Identifier: GPL-2.0-or-later' ||
+	    complain "$file: says nothing of its licence"
+done
+exit "$bad"
