@@ -51,7 +51,7 @@ $B/libpm.a: $(LIB_OBJ)
 	rm -f $@
 	$(AR) rcD $@ $(LIB_OBJ)
 
-$B/pm-%: $B/cmd/pm-%.o $B/cmd/cli.o $B/cmd/report.o $B/libpm.a
+$B/pm-%: $B/cmd/pm-%.o $B/cmd/cli.o $B/cmd/cli_values.o $B/cmd/report.o $B/libpm.a
 	$(LINK) -o $@ $^ $(LDLIBS)
 
 $B/%.o: %.c Makefile

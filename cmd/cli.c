@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#define _GNU_SOURCE		/* sched_getaffinity */
-#include <ctype.h>
+#define _GNU_SOURCE		/* environ */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,7 +13,6 @@
 #include "cli.h"
 #include "outfile.h"
 #include "report.h"
-#include "size.h"
 #include "version.h"
 
 static const char *program = "pm";
@@ -28,6 +24,7 @@ static const char *output_name;		/* NULL when -o was not given */
 static const char *stats_name;
 static char **command;
 static char *progress_text;
+static int progress_fd = -1;
 static int verbose, quiet, committed;
 static struct pm_outfile outfile = { .fd = -1 };
 
@@ -236,6 +233,41 @@ cut_command(int argc, char *argv[])
 	return argc;
 }
 
+static int
+is_same(const struct stat *a, const struct stat *b)
+{
+	return S_ISREG(a->st_mode) && a->st_dev == b->st_dev &&
+	    a->st_ino == b->st_ino;
+}
+
+/* True when that file is standard input, or what the operand names. */
+static int
+is_input(const struct stat *file)
+{
+	struct stat in;
+
+	return (fstat(STDIN_FILENO, &in) == 0 && is_same(&in, file)) ||
+	    (operand != NULL && stat(operand, &in) == 0 &&
+	    is_same(&in, file));
+}
+
+static void
+check_report_options(void)
+{
+	struct stat st;
+
+	if (stats_name != NULL && stat(stats_name, &st) == 0 &&
+	    is_input(&st))
+		cli_die(CLI_USAGE, "--stats: %s: is the input", stats_name);
+	if (progress_text == NULL)
+		return;
+	/* Else the next file to be opened might get that number. */
+	progress_fd = (int)cli_number("--progress", progress_text, 0, 1 << 20);
+	if (fcntl(progress_fd, F_GETFD) < 0)
+		cli_die(CLI_USAGE, "--progress: %s: is not open",
+		    progress_text);
+}
+
 void
 cli_start(int argc, char *argv[], struct poptOption *own,
     const struct cli_program *what)
@@ -248,6 +280,7 @@ cli_start(int argc, char *argv[], struct poptOption *own,
 		POPT_TABLEEND
 	};
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	char **environment = environ;
 	const char *extra;
 	char usage[128];
 	poptContext popt;
@@ -260,7 +293,10 @@ cli_start(int argc, char *argv[], struct poptOption *own,
 		program = slash != NULL ? slash + 1 : argv[0];
 	argc = cut_command(argc, argv);
 
+	/* POSIXLY_CORRECT would have it read the same words differently. */
+	environ = NULL;
 	popt = poptGetContext(program, argc, (const char **)argv, all, 0);
+	environ = environment;
 	if (popt == NULL)
 		cli_die(CLI_FAILURE, "%s", strerror(ENOMEM));
 	snprintf(usage, sizeof(usage), "[OPTION...] %s%s",
@@ -281,8 +317,8 @@ cli_start(int argc, char *argv[], struct poptOption *own,
 		cli_die(CLI_USAGE, "%s: one operand too many", extra);
 	if (operand == NULL && what->needs_operand)
 		cli_die(CLI_USAGE, "%s is missing", what->operand);
-	report_start(program, verbose && !quiet, progress_text == NULL ? -1
-	    : (int)cli_number("--progress", progress_text, 0, 1 << 20));
+	check_report_options();
+	report_start(program, verbose && !quiet, progress_fd);
 }
 
 const char *
@@ -303,57 +339,10 @@ cli_is_verbose(void)
 	return verbose;
 }
 
-uint64_t
-cli_size(const char *option, const char *text)
-{
-	uint64_t value;
-
-	if (!pm_size_parse(text, &value))
-		cli_die(CLI_USAGE, "%s: %s: not a size", option, text);
-	return value;
-}
-
-long
-cli_number(const char *option, const char *text, long least, long most)
-{
-	const char *digits = *text == '-' ? text + 1 : text;
-	char *end;
-	long value;
-
-	errno = 0;
-	value = strtol(text, &end, 10);
-	if (!isdigit((unsigned char)*digits) || *end != '\0')
-		cli_die(CLI_USAGE, "%s: %s: not a number", option, text);
-	if (errno != 0 || value < least || value > most)
-		cli_die(CLI_USAGE, "%s: %s: not in %ld..%ld", option, text,
-		    least, most);
-	return value;
-}
-
-const char *
-cli_default(const char *text, const char *variable)
-{
-	const char *value = text == NULL ? getenv(variable) : text;
-
-	return value != NULL && *value == '\0' ? NULL : value;
-}
-
-unsigned
-cli_threads(const char *text)
-{
-	const char *from = text != NULL ? "--threads" : "PM_THREADS";
-	cpu_set_t set;
-
-	if ((text = cli_default(text, "PM_THREADS")) != NULL)
-		return (unsigned)cli_number(from, text, 1, 64);
-	if (sched_getaffinity(0, sizeof(set), &set) != 0)
-		return 1;
-	return CPU_COUNT(&set) > 64 ? 64 : (unsigned)CPU_COUNT(&set);
-}
-
 int
 cli_input(void)
 {
+	struct stat in, target;
 	int fd = STDIN_FILENO;
 
 	if (about->operand != NULL && strcmp(about->operand, "[STREAM]") == 0)
@@ -363,29 +352,27 @@ cli_input(void)
 		cli_check(PM_ERR_READ);
 	if (isatty(fd))
 		cli_die(CLI_USAGE, "a page stream is not read from a terminal");
+	if (target_name != NULL && fstat(fd, &in) == 0 &&
+	    stat(target_name, &target) == 0 && is_same(&in, &target))
+		cli_die(CLI_USAGE, "%s: is both input and target",
+		    target_name);
 	return fd;
-}
-
-static int
-is_same_file(int fd, const char *path)
-{
-	struct stat a, b;
-
-	return fstat(fd, &a) == 0 && S_ISREG(a.st_mode) &&
-	    stat(path, &b) == 0 && a.st_dev == b.st_dev &&
-	    a.st_ino == b.st_ino;
 }
 
 static int
 open_output(void)
 {
-	if (output_name == NULL || strcmp(output_name, "-") == 0)
-		return STDOUT_FILENO;
-	if (is_same_file(STDIN_FILENO, output_name) || (operand != NULL &&
-	    (is_same_file(STDIN_FILENO, operand) ||
-	    pm_outfile_is(operand, output_name))))
+	int is_stdout = output_name == NULL || strcmp(output_name, "-") == 0;
+	struct stat st;
+
+	if ((is_stdout ? fstat(STDOUT_FILENO, &st) : stat(output_name, &st))
+	    == 0 && is_input(&st))
 		cli_die(CLI_USAGE, "%s: is both input and output",
-		    output_name);
+		    shown(output_name, "<stdout>"));
+	if (is_stdout && progress_fd == STDOUT_FILENO)
+		cli_die(CLI_USAGE, "--progress: 1: is the output");
+	if (is_stdout)
+		return STDOUT_FILENO;
 	cli_check(pm_outfile_open(&outfile, output_name));
 	return outfile.fd;
 }
@@ -393,16 +380,9 @@ open_output(void)
 int
 cli_output(void)
 {
-	struct stat in, out;
-
 	if (output_name == NULL && isatty(STDOUT_FILENO))
 		cli_die(CLI_USAGE, "a page stream is not written to a "
 		    "terminal; redirect it, or force it with -o -");
-	if (output_name == NULL && fstat(STDOUT_FILENO, &out) == 0 &&
-	    S_ISREG(out.st_mode) && (input_name == NULL || operand == NULL
-	    ? fstat(STDIN_FILENO, &in) : stat(operand, &in)) == 0 &&
-	    in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-		cli_die(CLI_USAGE, "<stdout>: is both input and output");
 	return open_output();
 }
 

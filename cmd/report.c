@@ -140,12 +140,16 @@ watch(void *arg)
 		    : sigwaitinfo(&set, NULL);
 
 		if (stopping)
-			return NULL;
+			break;
 		if (got == SIGUSR1)
 			answer_signal();
 		else if (got < 0 && errno == EAGAIN)
 			tick();
 	}
+	/* From here, where a lost reader of it cannot end us by SIGPIPE. */
+	if (progress_fd >= 0)
+		tick();
+	return NULL;
 }
 
 void
@@ -231,8 +235,6 @@ report_finish(int verbose)
 		pthread_kill(thread, SIGUSR1);
 		pthread_join(thread, NULL);
 	}
-	if (progress_fd >= 0)
-		tick();
 	report_clear();
 	report_count("elapsed_us", (uint64_t)(seconds() * 1e6));
 	report_count("peak_rss", peak_rss());

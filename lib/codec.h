@@ -24,7 +24,7 @@ struct pm_codec {
 	void (*encoder_free)(void *);
 	/*
 	 * Encode into at most room bytes of out and give the bytes used, 0
-	 * when they do not fit.  PM_ERR_SYSTEM when the library failed.
+	 * when they do not fit.  PM_ERR_REFUSED when the library failed.
 	 */
 	enum pm_status (*encode)(void *, const uint8_t *in, size_t size,
 	    uint8_t *out, size_t room, size_t *used, struct pm_fault *);

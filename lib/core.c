@@ -9,7 +9,7 @@
 #include "fdio.h"
 
 #define NOTE_OWNER	"pm"
-#define NOTE_REGION	1		/* what put_region writes */
+#define NOTE_REGION	0x504d0001u	/* what put_region writes */
 #define NOTE_NAME	24u		/* byte of the name in it */
 #define NOTES_MAX	(256u << 20)
 #define HEAD_MAX	((uint64_t)sizeof(Elf64_Ehdr) + sizeof(Elf64_Shdr) + \

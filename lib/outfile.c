@@ -164,13 +164,3 @@ pm_outfile_drop(struct pm_outfile *file)
 	*file = (struct pm_outfile){ .fd = -1 };
 	errno = error;
 }
-
-int
-pm_outfile_is(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return stat(a, &x) == 0 && stat(b, &y) == 0 &&
-	    S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
-	    x.st_ino == y.st_ino;
-}

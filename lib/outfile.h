@@ -40,7 +40,4 @@ enum pm_status pm_outfile_publish(struct pm_outfile *);
 /* Forget it, if it is still open. */
 void pm_outfile_drop(struct pm_outfile *);
 
-/* True when both paths lead to one regular file. */
-int pm_outfile_is(const char *a, const char *b);
-
 #endif /* PM_OUTFILE_H */

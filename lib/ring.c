@@ -8,6 +8,9 @@
 struct slot {
 	struct pm_record *rec;
 	int done;		/* the step has run; the writer may have it */
+	enum pm_status status;	/* what the step said, */
+	int error;		/* its errno, */
+	struct pm_fault fault;	/* and its words */
 };
 
 /*
@@ -27,7 +30,7 @@ struct ring {
 	pthread_cond_t order;		/* slot[written] is done, or over */
 	uint64_t filled, claimed, written;
 	int ended;			/* nothing more will be filled */
-	enum pm_status status;		/* the first failure, or PM_OK */
+	enum pm_status status;		/* the failure that ends it, or PM_OK */
 	int error;			/* its errno */
 	struct pm_fault fault;		/* what it said */
 
@@ -57,16 +60,19 @@ wake_all(struct ring *ring)
 	pthread_cond_broadcast(&ring->order);
 }
 
-/* Remember the first failure; everyone stops when they next look. */
+/*
+ * Remember the failure; everyone stops when they next look.  Only the writer
+ * finds failures while records flow, and so in the order of the stream: of
+ * two, the one is told that a serial run would have met.
+ */
 static void
-fail(struct ring *ring, enum pm_status status, const struct pm_fault *fault)
+fail(struct ring *ring, enum pm_status status, int error,
+    const struct pm_fault *fault)
 {
-	if (ring->status == PM_OK) {
-		ring->status = status;
-		ring->error = errno;
-		if (fault != NULL)
-			ring->fault = *fault;
-	}
+	ring->status = status;
+	ring->error = error;
+	if (fault != NULL)
+		ring->fault = *fault;
 	wake_all(ring);
 }
 
@@ -75,8 +81,6 @@ work(void *arg)
 {
 	struct worker *worker = arg;
 	struct ring *ring = worker->ring;
-	struct pm_fault fault = { .error = 0 };
-	enum pm_status status;
 	struct slot *slot;
 
 	pthread_mutex_lock(&ring->lock);
@@ -89,16 +93,16 @@ work(void *arg)
 		slot = slot_at(ring, ring->claimed++);
 
 		pthread_mutex_unlock(&ring->lock);
-		status = ring->step(slot->rec, worker->state, &fault);
-		if (status != PM_OK)
-			pm_fault_place(&fault, slot->rec->number,
+		slot->status = ring->step(slot->rec, worker->state,
+		    &slot->fault);
+		slot->error = errno;
+		if (slot->status != PM_OK)
+			pm_fault_place(&slot->fault, slot->rec->number,
 			    slot->rec->offset);
 		pthread_mutex_lock(&ring->lock);
 
 		slot->done = 1;
-		if (status != PM_OK)
-			fail(ring, status, &fault);
-		else if (slot == slot_at(ring, ring->written))
+		if (slot == slot_at(ring, ring->written))
 			pthread_cond_signal(&ring->order);
 	}
 	pthread_mutex_unlock(&ring->lock);
@@ -111,6 +115,7 @@ write_in_order(void *arg)
 	struct ring *ring = arg;
 	enum pm_status status;
 	struct slot *slot;
+	int error;
 
 	pthread_mutex_lock(&ring->lock);
 	for (;;) {
@@ -120,23 +125,29 @@ write_in_order(void *arg)
 			pthread_cond_wait(&ring->order, &ring->lock);
 		if (!slot->done || ring->status != PM_OK)
 			break;
+		if (slot->status != PM_OK) {
+			fail(ring, slot->status, slot->error, &slot->fault);
+			break;
+		}
 
 		pthread_mutex_unlock(&ring->lock);
 		status = pm_writer_put(ring->out, slot->rec);
+		error = errno;
 		pthread_mutex_lock(&ring->lock);
 
 		slot->done = 0;
 		ring->written++;
 		pthread_cond_signal(&ring->room);
 		if (status != PM_OK)
-			fail(ring, status, ring->out->fault);
+			fail(ring, status, error, ring->out->fault);
 	}
 	pthread_mutex_unlock(&ring->lock);
 	return NULL;
 }
 
-static void
-read_until_end(struct ring *ring, struct pm_reader *in)
+/* PM_END, or why there was no more to read; PM_OK when others failed. */
+static enum pm_status
+read_until_end(struct ring *ring, struct pm_reader *in, int *error)
 {
 	enum pm_status status = PM_OK;
 	struct slot *slot;
@@ -152,17 +163,18 @@ read_until_end(struct ring *ring, struct pm_reader *in)
 
 		pthread_mutex_unlock(&ring->lock);
 		status = pm_reader_next(in, slot->rec);
+		*error = errno;
 		pthread_mutex_lock(&ring->lock);
 
 		if (status == PM_OK) {
 			ring->filled++;
 			pthread_cond_signal(&ring->work);
-		} else if (status != PM_END)
-			fail(ring, status, in->fault);
+		}
 	}
 	ring->ended = 1;
 	wake_all(ring);
 	pthread_mutex_unlock(&ring->lock);
+	return status;
 }
 
 static void
@@ -211,6 +223,7 @@ pm_ring_run(struct pm_reader *in, struct pm_writer *out, pm_step *step,
 	enum pm_status status = PM_ERR_SYSTEM;
 	pthread_t writer;
 	unsigned started = 0;
+	int error = 0;
 
 	if (ring == NULL || worker == NULL)
 		goto out;
@@ -224,20 +237,23 @@ pm_ring_run(struct pm_reader *in, struct pm_writer *out, pm_step *step,
 		goto out;
 	for (; started < threads; started++) {
 		worker[started] = (struct worker){ ring, state[started], 0 };
-		if ((errno = pthread_create(&worker[started].thread, NULL,
+		if ((error = pthread_create(&worker[started].thread, NULL,
 		    work, &worker[started])) != 0)
 			break;
 	}
 	if (started < threads) {
 		pthread_mutex_lock(&ring->lock);
-		fail(ring, PM_ERR_SYSTEM, NULL);
+		fail(ring, PM_ERR_SYSTEM, error, NULL);
 		pthread_mutex_unlock(&ring->lock);
 	}
-	read_until_end(ring, in);
+	status = read_until_end(ring, in, &error);
 	while (started > 0)
 		pthread_join(worker[--started].thread, NULL);
 	pthread_join(writer, NULL);
 
+	/* What was read before the reader failed has been written. */
+	if (ring->status == PM_OK && status != PM_END)
+		fail(ring, status, error, in->fault);
 	status = ring->status;
 	if (fault != NULL && fault->text[0] == '\0')
 		*fault = ring->fault;

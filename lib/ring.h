@@ -18,7 +18,7 @@
 
 /*
  * As pm_filter_run, with threads workers; worker i gets state[i].  The
- * output is the same bytes as pm_filter_run gives for the same step.  Every
+XX
  * record is flushed: whatever was read is written before more is awaited.
  */
 enum pm_status pm_ring_run(struct pm_reader *in, struct pm_writer *out,

@@ -83,7 +83,8 @@ fi
 # A file exports nothing but its own prefix.
 for file in lib/*.c; do
 	name=$(basename "$file" .c)
-	for exported in $(sed -n 's/^\(pm_[a-z0-9_]*\)(.*/\1/p' "$file"); do
+	exports=$(sed -n 's/^\(pm_[a-z0-9_]*\)(.*/\1/p' "$file")
+	for exported in $exports; do
 		case $exported in
 		pm_"${name%%_*}"*) ;;
 		*)

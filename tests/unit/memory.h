@@ -6,6 +6,7 @@
 #ifndef MEMORY_H
 #define MEMORY_H
 
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -146,8 +147,13 @@ static inline void
 be_memory(int in, int out)
 {
 	struct places is;
+	cpu_set_t one;
 	char byte;
 
+	/* The kernel notes in a thread's memory on what CPU it runs. */
+	CPU_ZERO(&one);
+	CPU_SET((unsigned)sched_getcpu(), &one);
+	sched_setaffinity(0, sizeof(one), &one);
 	settle(&is);
 	child_tell(out, &is, sizeof(is));
 	/* Asked to, write to what nobody was to touch; and see it worked. */

@@ -30,7 +30,6 @@ are_alike(struct pm_source *a, struct pm_source *b, uint64_t *data)
 			    other, &got[1]) == PM_OK && got[0] == got[1] &&
 			    got[0] > 0 && memcmp(buf, other, got[0] *
 			    page_size) == 0;
-			if(!alike) { printf("# page %llx got %u %u now %u\n", (unsigned long long)page, got[0], got[1], now); for (size_t z=0; z<got[0]*page_size;z++) if (buf[z]!=other[z]) {printf("# at %zx: %x %x\n", z, buf[z], other[z]);} }
 			left.pages = got[0];
 			*data += got[0];
 		} else if (left.kind == PM_SPAN_DATA)
@@ -41,7 +40,6 @@ are_alike(struct pm_source *a, struct pm_source *b, uint64_t *data)
 			alike = left.kind == right.kind;
 		page += left.pages;
 	}
-	if (!alike) { printf("# %llx %d %d\n", (unsigned long long)page, left.kind, right.kind); for (size_t i=0;i<a->mappings;i++) if (a->mapping[i].end>>12 >= page && a->mapping[i].start>>12 <=page) printf("# %s\n", a->mapping[i].name);}
 	free(other);
 	return alike && page == pages;
 }

@@ -56,7 +56,7 @@ put_one_of_each(struct pm_writer *writer, struct pm_digest from,
 {
 	struct pm_mapping mapping = { .start = 0, .end = 4096, .name = "m",
 	    .name_size = 1 };
-	struct pm_round round = { .number = 1 };
+	struct pm_round round = { .number = 1, .records = 4, .pages = 5 };
 
 	put_stream(writer, from);
 	put_region(writer, 0);

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Completion of the pm programs for fish(1).
+
+set -l all pm-snapshot pm-delta pm-compress pm-apply pm-info pm-send pm-recv
+
+for program in $all
+    complete -c $program -s o -l output -rF -d 'Write to a file, whole or not at all'
+    complete -c $program -l stats -rF -d 'Write counters to a file as JSON'
+    complete -c $program -l progress -x -d 'Write a line of JSON each second'
+    complete -c $program -s v -l verbose -d 'Say what was done'
+    complete -c $program -s q -l quiet -d 'Do not warn'
+    complete -c $program -s h -l help -d 'Show the help'
+    complete -c $program -s V -l version -d 'Show the version'
+end
+
+complete -c pm-snapshot -l base -rF -d 'Send what differs from an image'
+complete -c pm-snapshot -l since -rF -d 'Send what differs from a page table'
+complete -c pm-snapshot -l save-table -rF -d 'Keep a page table of what was sent'
+complete -c pm-snapshot -l pid -xa '(__fish_complete_pids)' -d 'Read the memory of a process'
+complete -c pm-snapshot -l map -xa '"[heap]" "[stack]" "[anon]"' -d 'Carry only mappings of that name'
+complete -c pm-snapshot -l spool -xa '(__fish_complete_directories)' -d 'Freeze only for a copy to a file there'
+complete -c pm-snapshot -l format -xa 'auto raw core' -d 'Of the source'
+complete -c pm-snapshot -l region -x -d 'Cut a raw image: NAME:ADDRESS:SIZE'
+complete -c pm-snapshot -l page-size -xa '4K 8K 16K 32K 64K' -d 'Of an image'
+complete -c pm-snapshot -l record-size -x -d 'Of pages in a record'
+
+complete -c pm-delta -l cache-size -x -d 'Remember pages of that size in all'
+complete -c pm-delta -l base -rF -d 'What the target holds before the stream'
+complete -c pm-delta -s d -l decode -d 'Restore whole pages'
+complete -c pm-delta -l max-memory -x -d 'For -d, refuse to remember more'
+
+complete -c pm-compress -s c -l codec -xa 'zstd lz4 zlib' -d 'How to compress'
+complete -c pm-compress -s l -l level -x -d 'How hard to try; 0 stores'
+complete -c pm-compress -s j -l threads -x -d 'Compress on so many threads'
+complete -c pm-compress -s d -l decode -d 'Restore what was compressed'
+
+complete -c pm-apply -l in-place -d 'Write the target itself'
+complete -c pm-apply -l trust-table -d 'Keep a page table and trust it'
+
+complete -c pm-info -l list -d 'Show every record in a line'
+complete -c pm-info -l verify -d 'Check all digests that need no target'
+complete -c pm-info -l json -d 'Print JSON'
+complete -c pm-info -l id -rF -d 'Print the generation id of a file'
+
+function __pm_address
+    set -l word (commandline -ct)
+    if string match -q 'unix:*' -- "$word"
+        printf 'unix:%s\n' (__fish_complete_path (string sub -s 6 -- $word))
+    else
+        printf '%s\n' localhost: unix:
+    end
+end
+
+complete -c pm-send -fa '(__pm_address)'
+complete -c pm-send -l raw -d 'Send the bare stream; nothing is confirmed'
+complete -c pm-send -l insecure -d 'Send to other machines'
+complete -c pm-send -l timeout -x -d 'Wait so long for the receiver'
+
+# What stands behind "--" is a command line of its own.
+function __pm_recv_command
+    set -l words (commandline -opc)
+    set -l last (commandline -ct)
+    set -l at (contains -i -- -- $words); or return
+    set -e words[1..$at]
+    complete -C (string join ' ' -- (string escape -- $words) "$last")
+end
+
+set -l before 'not contains -- -- (commandline -opc)'
+complete -c pm-recv -n $before -fa '(__pm_address)'
+complete -c pm-recv -n "not $before" -fa '(__pm_recv_command)'
+complete -c pm-recv -l insecure -d 'Listen to other machines'
+complete -c pm-recv -l timeout -x -d 'Wait so long for a connection'
+complete -c pm-recv -l port-file -rF -d 'Write the port there'
