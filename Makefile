@@ -32,6 +32,7 @@ LINK         = $(CC) $(LDHARD) $(CFLAGS) $(LDFLAGS)
 LIB_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(wildcard lib/*.c)))
 PROGS    = $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/pm-*.c)))
 UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
+BENCH    = $B/bench/kernels
 REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
 PAGES    = $(sort $(wildcard man/*.[157]))

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kernels.c - the inner loops by themselves, beside the machine's own speed.
+ * usage: kernels [OLD NEW]	images whose changed pages are encoded too
+ *
+ * Each row is printed as: name, our GB/s, what it is compared with, its GB/s,
+ * ratio.  Ours and the other run in turn, and medians are taken.  A GB is of
+ * the pages worked on, which do not fit any cache unless the row says so.
+ */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hash.h"
+#include "xbzrle.h"
+
+#define PAGE	4096u
+#define PAGES	32768u		/* 128 MiB: several times the cache */
+#define TURNS	7
+
+static uint8_t *old, *new, *deltas, *copy;
+static uint16_t *length;	/* of each page's delta */
+static uint32_t pages;		/* in use */
+static volatile uint64_t sink;	/* keeps results alive */
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void
+read_memory(void)
+{
+	uint64_t sum[8] = { 0 };
+
+	for (size_t at = 0; at < (size_t)pages * PAGE; at += 64) {
+		uint64_t word[8];
+
+		memcpy(word, new + at, sizeof(word));
+		for (unsigned i = 0; i < 8; i++)
+			sum[i] |= word[i];
+	}
+	sink = sum[0] | sum[1] | sum[2] | sum[3] | sum[4] | sum[5] |
+	    sum[6] | sum[7];
+}
+
+static void
+test_zero(void)
+{
+	uint64_t zeroes = 0;
+
+	for (uint32_t i = 0; i < pages; i++)
+		zeroes += (uint64_t)pm_hash_is_zero(new + (size_t)i * PAGE,
+		    PAGE);
+	sink = zeroes;
+}
+
+static void
+hash_pages(void)
+{
+	struct pm_digest sum = { 0, 0 };
+
+	for (uint32_t i = 0; i < pages; i++)
+		sum = pm_digest_add(sum, pm_hash_page(pm_hash_bytes(new +
+		    (size_t)i * PAGE, PAGE), 1, i));
+	sink = sum.low;
+}
+
+static void
+compare_pages(void)
+{
+	uint64_t equal = 0;
+
+	for (uint32_t i = 0; i < pages; i++)
+		equal += memcmp(old + (size_t)i * PAGE, new + (size_t)i *
+		    PAGE, PAGE) == 0;
+	sink = equal;
+}
+
+static void
+encode(void)
+{
+	for (uint32_t i = 0; i < pages; i++)
+		length[i] = (uint16_t)pm_xbzrle_encode(old + (size_t)i *
+		    PAGE, new + (size_t)i * PAGE, PAGE, deltas +
+		    (size_t)i * PAGE, PAGE * 3 / 4);
+}
+
+static void
+decode(void)
+{
+	for (uint32_t i = 0; i < pages; i++)
+		if (length[i] <= PAGE * 3 / 4 && pm_xbzrle_decode(old +
+		    (size_t)i * PAGE, PAGE, deltas + (size_t)i * PAGE,
+		    length[i], NULL) != PM_OK)
+			abort();
+}
+
+static void
+copy_pages(void)
+{
+	for (uint32_t i = 0; i < pages; i++)
+		memcpy(copy + (size_t)i * PAGE, new + (size_t)i * PAGE, PAGE);
+}
+
+/* The classic loop, a byte at a time: the reference, and the same bytes. */
+static size_t
+encode_bytes(const uint8_t *a, const uint8_t *b, uint8_t *out, size_t room)
+{
+	size_t at = 0, used = 0;
+
+	for (;;) {
+		size_t same = at, differ;
+
+		while (at < PAGE && a[at] == b[at])
+			at++;
+		if (at == PAGE)
+			return used;
+		same = at - same;
+		differ = at;
+		while (at < PAGE && a[at] != b[at])
+			at++;
+		differ = at - differ;
+		if (used + 4 + differ > room)
+			return room + 1;
+		if (same >= 128)
+			out[used++] = (uint8_t)(same | 0x80);
+		out[used++] = (uint8_t)(same >= 128 ? same >> 7 : same);
+		if (differ >= 128)
+			out[used++] = (uint8_t)(differ | 0x80);
+		out[used++] = (uint8_t)(differ >= 128 ? differ >> 7 : differ);
+		memcpy(out + used, b + at - differ, differ);
+		used += differ;
+	}
+}
+
+static void
+encode_scalar(void)
+{
+	uint64_t total = 0;
+
+	for (uint32_t i = 0; i < pages; i++)
+		total += encode_bytes(old + (size_t)i * PAGE, new +
+		    (size_t)i * PAGE, deltas + (size_t)i * PAGE,
+		    PAGE * 3 / 4);
+	sink = total;
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double
+rate(double *seconds)
+{
+	qsort(seconds, TURNS, sizeof(seconds[0]), ascending);
+	return (double)pages * PAGE / seconds[TURNS / 2] / 1e9;
+}
+
+static void
+row(const char *name, void (*ours)(void), const char *other_name,
+    void (*other)(void))
+{
+	double mine[TURNS], theirs[TURNS], began;
+
+	ours();
+	other();
+	for (unsigned i = 0; i < TURNS; i++) {
+		began = now();
+		ours();
+		mine[i] = now() - began;
+		began = now();
+		other();
+		theirs[i] = now() - began;
+	}
+	printf("%s\t%.2f\t%s\t%.2f\t%.2f\n", name, rate(mine), other_name,
+	    rate(theirs), rate(mine) / rate(theirs));
+	fflush(stdout);
+}
+
+static void
+fill(uint8_t *to)
+{
+	uint64_t state = 1, *word = (uint64_t *)(void *)to;
+
+	for (size_t i = 0; i < (size_t)pages * PAGE / 8; i++) {
+		state ^= state << 13;
+		state ^= state >> 7;
+		state ^= state << 17;
+		word[i] = state;
+	}
+}
+
+/* Change bytes of each page, so many of a thousand, scattered. */
+static void
+scatter(unsigned per_mille)
+{
+	uint64_t state = 7;
+
+	memcpy(new, old, (size_t)pages * PAGE);
+	for (size_t i = 0; i < (size_t)pages * PAGE; i++) {
+		state = state * 6364136223846793005u + 1442695040888963407u;
+		if ((state >> 33) % 1000 < per_mille)
+			new[i] ^= (uint8_t)(state >> 40) | 1;
+	}
+}
+
+/* Only the pages that differ, up to as many as there is room for. */
+static int
+load_changed(const char *old_path, const char *new_path)
+{
+	int a = open(old_path, O_RDONLY), b = open(new_path, O_RDONLY);
+	off_t at = 0;
+
+	pages = 0;
+	while (a >= 0 && b >= 0 && pages < PAGES) {
+		uint8_t *x = old + (size_t)pages * PAGE;
+		uint8_t *y = new + (size_t)pages * PAGE;
+
+		if (pread(a, x, PAGE, at) != (ssize_t)PAGE ||
+		    pread(b, y, PAGE, at) != (ssize_t)PAGE)
+			break;
+		at += PAGE;
+		pages += memcmp(x, y, PAGE) != 0;
+	}
+	return pages > 0;
+}
+
+int
+main(int argc, char *argv[])
+{
+	size_t size = (size_t)PAGES * PAGE;
+
+	old = aligned_alloc(PAGE, size);
+	new = aligned_alloc(PAGE, size);
+	deltas = aligned_alloc(PAGE, size);
+	copy = aligned_alloc(PAGE, size);
+	length = calloc(PAGES, sizeof(length[0]));
+	if (old == NULL || new == NULL || deltas == NULL || copy == NULL ||
+	    length == NULL)
+		return 1;
+	pages = PAGES;
+	memset(deltas, 1, size);
+	memset(copy, 1, size);
+
+	memset(new, 0, size);
+	row("zero test, zeroes", test_zero, "read", read_memory);
+	fill(old);
+	memcpy(new, old, size);
+	row("hash and place a page", hash_pages, "read", read_memory);
+	row("encode, equal pages", encode, "memcmp", compare_pages);
+	scatter(1);
+	row("encode, 0.1 % of bytes", encode, "byte loop", encode_scalar);
+	scatter(50);
+	row("encode, 5 % of bytes", encode, "byte loop", encode_scalar);
+	encode();
+	row("decode, 5 % of bytes", decode, "memcpy", copy_pages);
+	if (argc == 3 && load_changed(argv[1], argv[2])) {
+		row("encode, a real pair", encode, "byte loop",
+		    encode_scalar);
+		encode();
+		row("decode, a real pair", decode, "memcpy", copy_pages);
+	}
+	return 0;
+}
