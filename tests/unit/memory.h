@@ -15,8 +15,9 @@
 #include "source.h"
 
 #define PAGES		64u
-#define HUGE_PAGES	(UINT64_C(1) << 24)	/* 64 GiB of 4 KiB */
-#define SPARSE_PAGES	(UINT64_C(1) << 18)	/* 1 GiB */
+/* 64 GiB and 1 GiB, of 4 KiB pages; 32 bits can address less. */
+#define HUGE_PAGES	(UINT64_C(1) << (sizeof(void *) < 8 ? 17 : 24))
+#define SPARSE_PAGES	(UINT64_C(1) << (sizeof(void *) < 8 ? 16 : 18))
 
 static size_t page_size;
 static struct pm_fault fault;

@@ -121,6 +121,8 @@ test_untouched(enum pm_pagemap_way way, uint64_t pages)
 int
 main(void)
 {
+	/* What 32 bits can address is less. */
+	unsigned less = sizeof(void *) < 8 ? 7 : 0;
 	uint32_t seed = 1;
 	char *memory;
 
@@ -138,11 +140,11 @@ main(void)
 	}
 	test_way(PM_PAGEMAP_ENTRIES, memory);
 	test_way(PM_PAGEMAP_ANY, memory);
-	test_untouched(PM_PAGEMAP_ENTRIES, 1u << 20);
+	test_untouched(PM_PAGEMAP_ENTRIES, 1u << (20 - less / 2));
 	if (kernel_scans()) {
 		test_way(PM_PAGEMAP_SCAN, memory);
 		test_zero_page(memory);
-		test_untouched(PM_PAGEMAP_SCAN, 1u << 24);
+		test_untouched(PM_PAGEMAP_SCAN, 1u << (24 - less));
 	} else
 		printf("ok %d # SKIP needs PAGEMAP_SCAN\n", ++check_run);
 	return check_done();
