@@ -81,7 +81,7 @@ README: man/pm.7 tests/readme.sh
 	tests/readme.sh >$@
 
 # The tests.  Each prints TAP, or nothing and an exit status.
-check: all unit layers lint replay bats asan tsan portable ## run every test
+check: all layers lint warnings unit replay bats asan tsan portable ## run every test
 
 unit: $(UNIT) ## run the library's tests
 	@for t in $(UNIT); do echo "# $$t"; $$t || exit 1; done
@@ -99,6 +99,11 @@ lint: ## check manual pages and scripts
 	shellcheck $(SCRIPTS)
 	shellcheck -s bash tests/*.bash
 	shellcheck $(wildcard tests/*.bats)
+
+warnings: ## build with gcc and with clang, where any warning is an error
+	$(MAKE) -s B=build/gcc CC=gcc CFLAGS='-O2 -Werror' all
+	$(MAKE) -s B=build/clang CC=clang \
+	    CFLAGS='-O1 -Werror -Wsign-conversion' all
 
 replay: $(REPLAY) ## run the fuzzers' corpus without a fuzzer
 	@for t in $(REPLAY:$B/tests/fuzz/replay-%=%); do \
@@ -160,9 +165,10 @@ install: all ## install below DESTDIR and PREFIX
 	install -m 644 $(filter %.5,$(PAGES)) $(DESTDIR)$(mandir)/man5
 	install -m 644 $(filter %.7,$(PAGES)) $(DESTDIR)$(mandir)/man7
 	install -m 644 cmd/completion/_pm $(DESTDIR)$(zshdir)
-	install -m 644 cmd/completion/pm.fish $(DESTDIR)$(fishdir)
+	install -m 644 cmd/completion/pm.fish $(DESTDIR)$(fishdir)/pm-snapshot.fish
 	install -m 644 cmd/completion/pm.bash $(DESTDIR)$(bashdir)/pm-snapshot
 	for p in $(filter-out pm-snapshot,$(PROGS)); do \
+	    ln -sf pm-snapshot.fish $(DESTDIR)$(fishdir)/$$p.fish; \
 	    ln -sf pm-snapshot $(DESTDIR)$(bashdir)/$$p; done
 
 uninstall: ## remove what install put there
@@ -173,7 +179,8 @@ uninstall: ## remove what install put there
 	    $(addprefix $(DESTDIR)$(mandir)/man5/,$(notdir $(filter %.5,$(PAGES)))) \
 	    $(addprefix $(DESTDIR)$(mandir)/man7/,$(notdir $(filter %.7,$(PAGES)))) \
 	    $(addprefix $(DESTDIR)$(bashdir)/,$(PROGS)) \
-	    $(DESTDIR)$(zshdir)/_pm $(DESTDIR)$(fishdir)/pm.fish
+	    $(patsubst %,$(DESTDIR)$(fishdir)/%.fish,$(PROGS)) \
+	    $(DESTDIR)$(zshdir)/_pm
 	-rmdir $(DESTDIR)$(incdir)
 
 dist: ## make pm-VERSION.tar.gz of what is committed
@@ -185,7 +192,7 @@ clean: ## remove what was built
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
-.PHONY: all check unit for_tests bats layers lint replay fuzz-replay asan \
+.PHONY: all check unit for_tests bats layers lint warnings replay fuzz-replay asan \
         tsan portable soak fuzz demo bench deps deps-bench install uninstall \
         dist clean help
 .SECONDARY:

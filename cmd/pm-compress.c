@@ -31,7 +31,7 @@ static struct poptOption options[] = {
 static const struct cli_program about = {
 	.purpose = "compress the pages of a stream, or restore them",
 	.operand = "[STREAM]",
-	.memory = "about 5 MiB, and 2 to 8 MiB for each thread",
+	.memory = "about 5 MiB, and for each thread 2 to 20 MiB",
 };
 
 /* NULL for a level of 0, which stores. */

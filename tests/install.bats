@@ -19,11 +19,11 @@ expected() {
 	for name in snapshot delta compress send recv apply info; do
 		echo "./usr/bin/pm-$name"
 		echo "./usr/share/bash-completion/completions/pm-$name"
+		echo "./usr/share/fish/vendor_completions.d/pm-$name.fish"
 		echo "./usr/share/man/man1/pm-$name.1"
 	done
 	echo ./usr/lib/libpm.a
 	echo ./usr/lib/pkgconfig/libpm.pc
-	echo ./usr/share/fish/vendor_completions.d/pm.fish
 	echo ./usr/share/man/man5/pm-stream.5
 	echo ./usr/share/man/man7/pm.7
 	echo ./usr/share/zsh/site-functions/_pm

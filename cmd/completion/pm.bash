@@ -76,6 +76,9 @@ _pm() { # PROGRAM
 		if [[ $program == pm-recv ]] &&
 		    declare -F _command_offset >/dev/null; then
 			_command_offset $((at + 1))
+		elif [[ $program == pm-recv ]] &&
+		    ((at + 1 == COMP_CWORD)); then
+			_pm_reply -c -- "$word"
 		else
 			_pm_files "$word"
 		fi
