@@ -36,7 +36,7 @@ BENCH    = $B/bench/kernels
 REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
 PAGES    = $(sort $(wildcard man/*.[157]))
-SCRIPTS  = $(sort $(wildcard tests/*.sh examples/*.sh bench/*.sh)) .ci/run
+SCRIPTS  = $(sort $(wildcard tests/*.sh tests/fuzz/*.sh examples/*.sh bench/*.sh)) .ci/run
 BATS     = $(filter-out tests/soak.bats,$(sort $(wildcard tests/*.bats)))
 
 BUILD_DEPS = gcc make libc6-dev libpopt-dev zlib1g-dev liblz4-dev \
@@ -136,7 +136,7 @@ soak: for_tests ## the long variants of some tests
 	PM_BUILD=$(abspath $B) bats tests/soak.bats
 
 fuzz: ## fuzz each reader of foreign bytes for a minute; needs clang
-	CC=clang tests/fuzz/fuzz.sh
+	tests/fuzz/fuzz.sh
 
 demo: all ## move the memory of a live process and prove it
 	PM_BUILD=$(abspath $B) examples/demo.sh

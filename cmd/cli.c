@@ -46,26 +46,22 @@ static struct poptOption common_options[] = {
 	POPT_TABLEEND
 };
 
-/* Names come from outside: nothing of them may steer a terminal. */
-static void
-print_masked(const char *text)
-{
-	for (; *text != '\0'; text++)
-		fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?'
-		    : *text, stderr);
-}
-
+/*
+ * Names come from outside: nothing of them may steer a terminal.  A line is
+ * written at once, for our neighbours may be writing theirs.
+ */
 static void
 say(const char *fmt, va_list ap)
 {
 	char text[1024];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
+	for (char *c = text; *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
 	flockfile(stderr);
 	report_clear();
-	fprintf(stderr, "%s: ", program);
-	print_masked(text);
-	fputc('\n', stderr);
+	fprintf(stderr, "%s: %s\n", program, text);
 	funlockfile(stderr);
 }
 
@@ -80,7 +76,7 @@ cli_die(enum cli_exit code, const char *fmt, ...)
 	if (code == CLI_USAGE)
 		fprintf(stderr, "Try '%s --help'.\n", program);
 	pm_outfile_drop(&outfile);
-	exit(code);
+	exit((int)code);
 }
 
 void
@@ -238,6 +234,14 @@ is_same(const struct stat *a, const struct stat *b)
 {
 	return S_ISREG(a->st_mode) && a->st_dev == b->st_dev &&
 	    a->st_ino == b->st_ino;
+}
+
+int
+cli_is_same(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && is_same(&x, &y);
 }
 
 /* True when that file is standard input, or what the operand names. */

@@ -69,6 +69,9 @@ int cli_input(void);
 int cli_output(void);
 int cli_report(void);
 
+/* True when both paths lead to one regular file. */
+int cli_is_same(const char *a, const char *b);
+
 /* Return when status is good; otherwise say why not, and exit. */
 void cli_check(enum pm_status status);
 

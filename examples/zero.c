@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* zero.c - turn pages of zeroes in a page-record stream into runs. */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Cut an example out of pm-stream(5): what stands between the comments
 # "BEGIN name" and "END name" of the page.
 # usage: extract.sh zero.c|full|incremental|delta|digests

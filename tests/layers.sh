@@ -11,10 +11,11 @@ fault fdio hash holes outfile
 record net
 wire xbzrle codec layout pagecache
 codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze pagemap
-core mapfile
+core mapfile gather
 image
+move
 base source target
-held source_image source_process source_spool
+held older source_image source_process source_spool target_open
 capture delta squeeze restore
 filter
 ring
@@ -96,8 +97,10 @@ for file in lib/*.c; do
 	done
 done
 
-for file in lib/*.[ch] cmd/*.[ch] tests/*/*.[ch] bench/*.[ch]; do
-	[ ! -e "$file" ] || head -n 1 "$file" |
+for file in lib/*.[ch] cmd/*.[ch] cmd/completion/* tests/*.sh tests/*.bats \
+    tests/*.bash tests/*/*.[ch] tests/*/*.sh examples/* bench/* .ci/run \
+    Makefile man/*; do
+	[ ! -e "$file" ] || head -n 3 "$file" |
 	    grep -q 'SPDX-License-Identifier: GPL-2.0-or-later' ||
 	    complain "$file: says nothing of its licence"
 done

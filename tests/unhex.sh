@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Make bytes of hexadecimal text on stdin: pairs of digits with blanks between
 # them, "41 x 4096" for a run of one byte, "#" to the end of a line a comment.
 LC_ALL=C exec awk '
