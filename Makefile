@@ -67,6 +67,9 @@ $B/libpm.pc: lib/libpm.pc.in Makefile
 $B/tests/unit/%: $B/tests/unit/%.o $B/libpm.a
 	$(LINK) -o $@ $^ $(CODECS) -pthread
 
+$B/tests/helpers/%: $B/tests/helpers/%.o
+	$(LINK) -o $@ $^
+
 $B/tests/golden/make: $B/tests/golden/make.o $B/libpm.a
 	$(LINK) -o $@ $^ $(CODECS)
 
@@ -94,7 +97,9 @@ bats: for_tests ## run the tests of the programs
 layers: ## check that no file includes above its layer
 	tests/layers.sh
 
-lint: ## check manual pages and scripts
+lint: ## check manual pages, scripts and copies
+	tests/extract.sh zero.c | cmp - examples/zero.c
+	tests/readme.sh | cmp - README
 	mandoc -Tlint -Wwarning $(PAGES)
 	shellcheck $(SCRIPTS)
 	shellcheck -s bash tests/*.bash
