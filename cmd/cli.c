@@ -109,6 +109,12 @@ shown(const char *name, const char *standard)
 	return name == NULL || strcmp(name, "-") == 0 ? standard : name;
 }
 
+const char *
+cli_output_name(void)
+{
+	return shown(output_name, "<stdout>");
+}
+
 /* The file that a status speaks of, if its fault does not name another. */
 static const char *
 subject_of(enum pm_status status)
@@ -118,8 +124,7 @@ subject_of(enum pm_status status)
 	switch (status) {
 	case PM_ERR_WRITE:
 	case PM_ERR_MISMATCH:
-		return target_name != NULL ? target_name
-		    : shown(output_name, "<stdout>");
+		return target_name != NULL ? target_name : cli_output_name();
 	case PM_ERR_READ:
 	case PM_ERR_TRUNCATED:
 	case PM_ERR_CORRUPT:
@@ -287,7 +292,7 @@ cli_start(int argc, char *argv[], struct poptOption *own,
 	char **environment = environ;
 	const char *extra;
 	char usage[128];
-	poptContext popt;
+	static poptContext popt;
 	int rc;
 
 	fill_standard_fds();
@@ -313,7 +318,7 @@ cli_start(int argc, char *argv[], struct poptOption *own,
 		cli_die(CLI_USAGE, "%s: %s", poptBadOption(popt,
 		    POPT_BADOPTION_NOALIAS), poptStrerror(rc));
 
-	/* popt frees its operands with the context, so it is never freed. */
+	/* popt frees its operands with the context, so that is kept. */
 	operand = poptGetArg(popt);
 	extra = operand == NULL ? NULL
 	    : what->operand == NULL ? operand : poptGetArg(popt);
@@ -366,18 +371,19 @@ cli_input(void)
 static int
 open_output(void)
 {
-	int is_stdout = output_name == NULL || strcmp(output_name, "-") == 0;
+	const char *name = cli_output_name();
+	int is_stdout = name != output_name;
 	struct stat st;
 
 	if ((is_stdout ? fstat(STDOUT_FILENO, &st) : stat(output_name, &st))
 	    == 0 && is_input(&st))
-		cli_die(CLI_USAGE, "%s: is both input and output",
-		    shown(output_name, "<stdout>"));
+		cli_die(CLI_USAGE, "%s: is both input and output", name);
 	if (is_stdout && progress_fd == STDOUT_FILENO)
 		cli_die(CLI_USAGE, "--progress: 1: is the output");
 	if (is_stdout)
 		return STDOUT_FILENO;
-	cli_check(pm_outfile_open(&outfile, output_name));
+	if (pm_outfile_open(&outfile, name) != PM_OK)
+		cli_die(CLI_FAILURE, "%s: %s", name, strerror(errno));
 	return outfile.fd;
 }
 
@@ -442,7 +448,7 @@ int
 cli_finish(void)
 {
 	if (cli_commit() != PM_OK)
-		cli_die(CLI_FAILURE, "%s: %s", shown(output_name, "<stdout>"),
+		cli_die(CLI_FAILURE, "%s: %s", cli_output_name(),
 		    strerror(errno));
 	report_finish(verbose);
 	if (stats_name != NULL && !report_write(stats_name))

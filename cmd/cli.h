@@ -69,6 +69,9 @@ int cli_input(void);
 int cli_output(void);
 int cli_report(void);
 
+/* For messages: the name that -o gave, or "<stdout>". */
+const char *cli_output_name(void);
+
 /* True when both paths lead to one regular file. */
 int cli_is_same(const char *a, const char *b);
 

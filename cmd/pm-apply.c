@@ -42,7 +42,7 @@ tell(void *arg, struct pm_digest id)
 	line[PM_DIGEST_TEXT - 1] = '\n';
 	status = pm_fd_write(fd, line, sizeof(line));
 	return status == PM_OK ? PM_OK : pm_fault_set(&cli_fault, status,
-	    "<stdout>", "%s", pm_status_text(status));
+	    cli_output_name(), "%s", pm_status_text(status));
 }
 
 static void

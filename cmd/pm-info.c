@@ -377,7 +377,7 @@ show_id(void)
 	    PM_PAGE_SHIFT_MIN, NULL, 0, &cli_fault));
 	cli_check(pm_image_open(&image, id_path, source->region,
 	    source->regions, source->page_shift, 0, &cli_fault));
-	cli_check(pm_image_id(&image, buf, NULL, NULL, &id));
+	cli_check(pm_image_id(&image, buf, &id));
 	cli_check(source->ops->done(source));
 	fprintf(out, json ? "{\"id\":\"%s\"}\n" : "%s\n", hex(id));
 	pm_image_close(&image);
@@ -436,12 +436,14 @@ main(int argc, char *argv[])
 	fd = id_path == NULL ? cli_input() : -1;
 	report = cli_report();
 	if ((report = dup(report)) < 0 || (out = fdopen(report, "w")) == NULL)
-		cli_die(CLI_FAILURE, "%s", strerror(errno));
+		cli_die(CLI_FAILURE, "%s: %s", cli_output_name(),
+		    strerror(errno));
 	if (id_path != NULL)
 		show_id();
 	else
 		show_stream(fd);
 	if (fflush(out) != 0 || fclose(out) != 0)
-		cli_die(CLI_FAILURE, "<stdout>: %s", strerror(errno));
+		cli_die(CLI_FAILURE, "%s: %s", cli_output_name(),
+		    strerror(errno));
 	return cli_finish();
 }

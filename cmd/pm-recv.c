@@ -54,6 +54,43 @@ static struct {
 	int out;		/* what it prints; a file in memory */
 } consumer = { .in = -1, .out = -1 };
 
+/* Tell the sender that it failed; it knows two ways to fail. */
+static void
+tell_failure(enum cli_exit code, const char *subject, const char *text)
+{
+	char line[600];
+
+	snprintf(line, sizeof(line), "%s%s%s", subject,
+	    subject[0] != '\0' ? ": " : "", text);
+	wire.fault = NULL;
+	(void)pm_wire_answer(&wire, code == CLI_BAD_STREAM ? CLI_BAD_STREAM
+	    : CLI_FAILURE, line, strlen(line));
+}
+
+/* Tell the sender, and fail. */
+static _Noreturn void
+give_up(enum pm_status status)
+{
+	(void)pm_fault_set(&cli_fault, status, NULL, "%s",
+	    pm_status_text(status));
+	tell_failure(cli_exit_of(status), cli_fault.subject, cli_fault.text);
+	cli_check(status);
+	exit(CLI_FAILURE);
+}
+
+/* The command failed: its own message stood on standard error already. */
+static _Noreturn void
+give_up_with(int code)
+{
+	enum cli_exit our = code == CLI_BAD_STREAM ? CLI_BAD_STREAM
+	    : CLI_FAILURE;
+	char text[64];
+
+	snprintf(text, sizeof(text), "ended with status %d", code);
+	tell_failure(our, cli_command()[0], text);
+	cli_die(our, "%s: %s", cli_command()[0], text);
+}
+
 /* Its exit status, as a shell has it. */
 static int
 wait_for_consumer(void)
@@ -89,8 +126,10 @@ start_consumer(char **command)
 	posix_spawn_file_actions_adddup2(&files, consumer.out, STDOUT_FILENO);
 	error = posix_spawnp(&consumer.pid, command[0], &files, &how, command,
 	    environ);
-	if (error != 0)
+	if (error != 0) {
+		tell_failure(CLI_USAGE, command[0], strerror(error));
 		cli_die(CLI_USAGE, "%s: %s", command[0], strerror(error));
+	}
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&how);
 	close(ends[0]);
@@ -100,41 +139,6 @@ start_consumer(char **command)
 	sigemptyset(&pipe_only);
 	sigaddset(&pipe_only, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &pipe_only, NULL);
-}
-
-/* Tell the sender that it failed, and fail. */
-static _Noreturn void
-give_up(enum pm_status status)
-{
-	enum cli_exit code = cli_exit_of(status);
-	char text[600];
-	int size;
-
-	size = snprintf(text, sizeof(text), "%s%s%s", cli_fault.subject,
-	    cli_fault.subject[0] != '\0' ? ": " : "",
-	    cli_fault.text[0] != '\0' ? cli_fault.text
-	    : pm_status_text(status));
-	wire.fault = NULL;
-	if (size > 0)
-		(void)pm_wire_answer(&wire, (uint32_t)code, text,
-		    (size_t)size < sizeof(text) ? (size_t)size
-		    : sizeof(text) - 1);
-	cli_check(status);
-	exit(code);
-}
-
-/* The command failed: its own message stood on standard error already. */
-static _Noreturn void
-give_up_with(int code)
-{
-	char text[600];
-	int size = snprintf(text, sizeof(text), "%s ended with status %d",
-	    cli_command()[0], code);
-
-	code = code == CLI_BAD_STREAM ? CLI_BAD_STREAM : CLI_FAILURE;
-	wire.fault = NULL;
-	(void)pm_wire_answer(&wire, (uint32_t)code, text, (size_t)size);
-	cli_die((enum cli_exit)code, "%s", text);
 }
 
 /* All that it printed, up to what an answer holds. */
@@ -153,6 +157,9 @@ read_consumer(void)
 			break;
 		size += (size_t)got;
 	}
+	if (lseek(consumer.out, 0, SEEK_END) > (off_t)size)
+		cli_warn("%s: wrote more than %zu bytes, the rest is lost",
+		    cli_command()[0], size);
 	return size;
 }
 

@@ -74,7 +74,8 @@ take_result(int out)
 		    : CLI_FAILURE, "%s: the receiver failed: %.*s",
 		    cli_operand(), (int)size, result.text);
 	if (pm_fd_write(out, result.text, result.size) != PM_OK)
-		cli_die(CLI_FAILURE, "<stdout>: %s", strerror(errno));
+		cli_die(CLI_FAILURE, "%s: %s", cli_output_name(),
+		    strerror(errno));
 }
 
 int
@@ -94,7 +95,6 @@ main(int argc, char *argv[])
 		cli_die(CLI_FAILURE, "%s", strerror(errno));
 	fd = cli_input();
 	report = cli_report();
-	cli_check(pm_reader_open(&in, fd, &cli_fault));
 	check_address(pm_net_connect(cli_operand(), insecure, seconds,
 	    &socket, &cli_fault));
 	if (raw) {
@@ -107,8 +107,11 @@ main(int argc, char *argv[])
 	wire.fault = &sending;
 
 	cli_check(pm_writer_open_io(&out, pm_wire_writev, &wire, &sending));
+	/* Opened this late, so that an empty input too is told there. */
+	status = pm_reader_open(&in, fd, &cli_fault);
 	cli_watch(&in.meter, &out.meter, 0);
-	status = relay(&in, &out, rec);
+	if (status == PM_OK)
+		status = relay(&in, &out, rec);
 	if (status == PM_END)
 		status = pm_wire_end(&wire);
 	else if (cli_fault.text[0] != '\0') {

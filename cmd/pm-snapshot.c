@@ -191,9 +191,38 @@ open_process(void)
 	return source;
 }
 
+static int
+is_one_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return a != NULL && b != NULL && stat(a, &x) == 0 &&
+	    stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* The page table to save, and the file that it will be. */
+static struct pm_table save;
+static struct pm_outfile save_file = { .fd = -1 };
+static struct pm_table_stamp save_stamp;
+
+/*
+ * The stamp lets pm-apply trust the table of an image that it made.  It is
+ * taken before the image is opened: a change that comes later voids it.
+ */
 static void
-open_save(const struct pm_source *source, struct pm_outfile *file,
-    struct pm_table *save)
+take_stamp(const char *path)
+{
+	struct stat st;
+
+	if (is_one_file(save_path, path) || is_one_file(save_path, base_path))
+		cli_die(CLI_USAGE, "--save-table: %s: is the image itself",
+		    save_path);
+	if (path != NULL && stat(path, &st) == 0)
+		save_stamp = pm_table_stamp_of(&st);
+}
+
+static void
+open_save(const struct pm_source *source)
 {
 	struct pm_layout *layout = source->mappings > 0
 	    ? pm_maplist_layout(source->mapping, source->mappings,
@@ -201,27 +230,22 @@ open_save(const struct pm_source *source, struct pm_outfile *file,
 	    : pm_layout_of_blocks(source->region, source->regions,
 	    source->page_shift, 0);
 
-	if (layout == NULL || pm_outfile_open(file, save_path) != PM_OK)
+	if (layout == NULL || pm_outfile_open(&save_file, save_path) != PM_OK)
 		cli_die(CLI_FAILURE, "%s: %s", save_path, strerror(errno));
-	if (file->direct)
+	if (save_file.direct)
 		cli_die(CLI_USAGE, "%s: is not a regular file", save_path);
-	cli_check(pm_table_begin(save, file->fd, save_path, layout,
+	cli_check(pm_table_begin(&save, save_file.fd, save_path, layout,
 	    &cli_fault));
 	pm_layout_free(layout);
 }
 
-/* The stamp lets pm-apply trust the table of an image that it made. */
+/* The table must not be ahead of a stream that did not come to its end. */
 static void
-close_save(struct pm_outfile *file, struct pm_table *save,
-    struct pm_digest id)
+close_save(struct pm_digest id)
 {
-	struct pm_table_stamp stamp = { 0 };
-	struct stat st;
-
-	if (pid_text == NULL && stat(image_path(), &st) == 0)
-		stamp = pm_table_stamp_of(&st);
-	cli_check(pm_table_seal(save, id, &stamp));
-	if (pm_outfile_commit(file) != PM_OK)
+	cli_check(pm_table_seal(&save, id, &save_stamp));
+	cli_check(cli_commit());
+	if (pm_outfile_commit(&save_file) != PM_OK)
 		cli_die(CLI_FAILURE, "%s: %s", save_path, strerror(errno));
 }
 
@@ -272,9 +296,8 @@ total_pages(const struct pm_source *source)
 int
 main(int argc, char *argv[])
 {
-	static struct pm_table since, save;
+	static struct pm_table since;
 	struct pm_capture_options how = { 0 };
-	struct pm_outfile save_file = { .fd = -1 };
 	struct pm_capture_counts counts;
 	struct pm_source *source;
 	struct pm_writer out;
@@ -285,17 +308,19 @@ main(int argc, char *argv[])
 		cli_die(CLI_USAGE, "--base and --since exclude each other");
 	if (pid_text == NULL && (globs != NULL || spool != NULL))
 		cli_die(CLI_USAGE, "--map and --spool are for --pid");
-	how.record_size = record_size(page_shift());
 	fd = cli_output();
+	if (save_path != NULL)
+		take_stamp(pid_text != NULL ? NULL : image_path());
 	if (base_path != NULL)
 		how.base = open_image(base_path);
 	source = pid_text != NULL ? open_process() : open_image(image_path());
+	how.record_size = record_size(source->page_shift);
 	if (since_path != NULL) {
-		cli_check(pm_table_open(&since, since_path, 0, &cli_fault));
+		cli_check(pm_table_open(&since, since_path, &cli_fault));
 		how.since = &since;
 	}
 	if (save_path != NULL) {
-		open_save(source, &save_file, &save);
+		open_save(source);
 		how.save = &save;
 	}
 
@@ -303,8 +328,11 @@ main(int argc, char *argv[])
 	cli_watch(NULL, &out.meter, total_pages(source));
 	cli_check(pm_capture_run(source, &how, &out, &counts, &cli_fault));
 	if (save_path != NULL)
-		close_save(&save_file, &save, counts.to);
+		close_save(counts.to);
 	report(source, &counts, &out);
 	source->ops->close(source);
+	if (how.base != NULL)
+		how.base->ops->close(how.base);
+	pm_writer_close(&out);
 	return cli_finish();
 }

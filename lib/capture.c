@@ -1,27 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "capture.h"
+#include "gather.h"
+#include "older.h"
 
 /*
  * One walk, in ascending order, over the pages of the source and of what it
- * is compared with.  Pages with content are read straight into the payload
- * of the record that will carry them; those not sent are closed up in place.
+ * is compared with.
  */
 struct capture {
 	struct pm_source *source;
 	const struct pm_capture_options *opt;
-	struct pm_writer *out;
 	struct pm_capture_counts *counts;
 	struct pm_fault *fault;
-	struct pm_record *rec, *scratch;
-	struct pm_layout *layout;	/* of save */
-	uint8_t *old;			/* pages of base */
+	struct pm_gather gather;
+	struct pm_older older;
 	size_t page_size;
+	int full;			/* every page is mentioned */
+	uint32_t number[PM_REGIONS_MAX];	/* in the stream, of the
+						   source's regions */
 
 	/* The region now walked. */
 	uint32_t region, old_region;	/* UINT32_MAX: it has no old pages */
@@ -35,169 +34,33 @@ struct step {
 	uint64_t pages;			/* alike in both */
 };
 
-static uint64_t
-microseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
-
-static enum pm_status
-put(struct capture *cap, struct pm_record *rec)
-{
-	uint64_t began = microseconds();
-	enum pm_status status = pm_writer_put(cap->out, rec);
-
-	cap->counts->blocked_us += microseconds() - began;
-	return status;
-}
-
-/* Write the record that was being filled, if it holds anything. */
-static enum pm_status
-flush(struct capture *cap)
-{
-	enum pm_status status = PM_OK;
-
-	if (cap->rec->entries > 0)
-		status = put(cap, cap->rec);
-	pm_record_clear(cap->rec, PM_TYPE_PAGES);
-	return status;
-}
-
-/* Make the record ready to hold pages from page on. */
-static enum pm_status
-make_ready(struct capture *cap, uint64_t page, uint64_t pages)
-{
-	struct pm_record *rec = cap->rec;
-	enum pm_status status;
-
-	if (rec->entries > 0 && (rec->entries == PM_ENTRIES_MAX ||
-	    page + pages - rec->first > UINT32_MAX) &&
-	    (status = flush(cap)) != PM_OK)
-		return status;
-	if (rec->entries == 0) {
-		rec->region = cap->region;
-		rec->first = page;
-	}
-	return PM_OK;
-}
-
-static enum pm_status
-add_run(struct capture *cap, enum pm_kind kind, uint64_t page, uint64_t pages)
-{
-	struct pm_record *rec = cap->rec;
-
-	*(kind == PM_ZERO ? &cap->counts->zero : &cap->counts->gone) += pages;
-	while (pages > 0) {
-		uint32_t now = pages < PM_RUN_MAX ? (uint32_t)pages
-		    : PM_RUN_MAX;
-		struct pm_entry *last = rec->entries > 0
-		    ? &rec->entry[rec->entries - 1] : NULL;
-		enum pm_status status;
-
-		if (last != NULL && pm_entry_kind(*last) == kind &&
-		    rec->first + last->page + pm_entry_length(*last) == page &&
-		    pm_entry_length(*last) + (uint64_t)now <= PM_RUN_MAX)
-			last->word += now;
-		else {
-			status = make_ready(cap, page, now);
-			if (status != PM_OK)
-				return status;
-			rec->entry[rec->entries++] = pm_entry_of(
-			    (uint32_t)(page - rec->first), kind, now);
-		}
-		page += now;
-		pages -= now;
-	}
-	return PM_OK;
-}
-
-/* The page stands at from in the payload; close the gap before it. */
-static enum pm_status
-add_raw(struct capture *cap, uint64_t page, const uint8_t *from,
-    struct pm_digest hash)
-{
-	struct pm_record *rec = cap->rec;
-	enum pm_status status = make_ready(cap, page, 1);
-
-	if (status != PM_OK)
-		return status;
-	if (rec->payload + rec->stored != from)
-		memmove(rec->payload + rec->stored, from, cap->page_size);
-	rec->entry[rec->entries++] = pm_entry_of((uint32_t)(page -
-	    rec->first), PM_RAW, (uint32_t)cap->page_size);
-	rec->stored += (uint32_t)cap->page_size;
-	rec->decoded = rec->stored;
-	rec->digest = pm_digest_add(rec->digest, hash);
-	cap->counts->raw++;
-	return PM_OK;
-}
-
-static int
-is_incremental(const struct capture *cap)
-{
-	return cap->opt->base != NULL || cap->opt->since != NULL;
-}
-
 static enum pm_status
 remember(struct capture *cap, uint64_t page, struct pm_digest content)
 {
+	struct pm_table *save = cap->opt->save;
 	struct pm_place place;
 
-	if (cap->opt->save == NULL)
+	if (save == NULL)
 		return PM_OK;
-	place = pm_layout_find(cap->layout, cap->region, page);
-	return place.held ? pm_table_set(cap->opt->save, place.slot, content)
-	    : PM_OK;
+	place = pm_layout_find(save->layout, cap->region, page);
+	return place.held ? pm_table_set(save, place.slot, content) : PM_OK;
 }
 
+/* What the page was; it counts into "from" where that is not known yet. */
 static enum pm_status
-old_content(struct capture *cap, uint64_t page, struct pm_digest *content)
+look_back(struct capture *cap, uint64_t page, const uint8_t *new,
+    struct pm_digest content, struct pm_digest *was)
 {
-	struct pm_table *since = cap->opt->since;
-	struct pm_place place = pm_layout_find(since->layout,
-	    cap->old_region, page);
+	enum pm_status status = pm_older_content(&cap->older, page, new,
+	    content, was);
 
-	*content = (struct pm_digest){ 0, 0 };
-	return place.held ? pm_table_get(since, place.slot, content) : PM_OK;
-}
-
-/* Count an old page into what the memory was, where that is not known. */
-static void
-count_old(struct capture *cap, uint64_t page, struct pm_digest content)
-{
-	cap->counts->from = pm_digest_add(cap->counts->from,
-	    pm_hash_page(content, cap->key, page));
-}
-
-/*
- * Whether a page that was read is what it was before.  An old page of base
- * stands at old, if there is one.
- */
-static enum pm_status
-compare(struct capture *cap, uint64_t page, const uint8_t *new,
-    const uint8_t *old, int old_data, struct pm_digest content, int *equal)
-{
-	struct pm_digest before = { 0, 0 };
-	enum pm_status status = PM_OK;
-
-	*equal = 0;
-	if (cap->opt->base != NULL) {
-		if (old_data && memcmp(new, old, cap->page_size) == 0)
-			before = content;
-		else if (old_data)
-			before = pm_hash_content(old, cap->page_size);
-		count_old(cap, page, before);
-	} else if (cap->opt->since != NULL && old_data)
-		status = old_content(cap, page, &before);
-	if (is_incremental(cap))
-		*equal = pm_digest_equal(before, content);
+	if (status == PM_OK && cap->opt->base != NULL)
+		cap->counts->from = pm_digest_add(cap->counts->from,
+		    pm_hash_page(*was, cap->key, page));
 	return status;
 }
 
-/* Look at pages that were read to from; *at of them were not there. */
+/* Look at pages that were read to from. */
 static enum pm_status
 take_pages(struct capture *cap, uint64_t page, uint32_t pages,
     const uint8_t *from, int old_data)
@@ -211,143 +74,99 @@ take_pages(struct capture *cap, uint64_t page, uint32_t pages,
 		    cap->page_size);
 		struct pm_digest hash = pm_hash_page(content, cap->key,
 		    page + i);
-		int equal;
+		struct pm_digest was = { 0, 0 };
 
 		cap->counts->to = pm_digest_add(cap->counts->to, hash);
 		status = remember(cap, page + i, content);
-		if (status == PM_OK)
-			status = compare(cap, page + i, new,
-			    cap->old + i * cap->page_size, old_data, content,
-			    &equal);
+		if (status == PM_OK && old_data)
+			status = look_back(cap, page + i, new, content, &was);
 		if (status != PM_OK)
 			break;
-		if (equal)
+		if (!cap->full && pm_digest_equal(was, content))
 			cap->counts->equal++;
 		else if (pm_digest_is_zero(content))
-			status = add_run(cap, PM_ZERO, page + i, 1);
+			status = pm_gather_run(&cap->gather, PM_ZERO,
+			    page + i, 1);
 		else
-			status = add_raw(cap, page + i, new, hash);
+			status = pm_gather_page(&cap->gather, page + i, new,
+			    hash);
 	}
 	return status;
-}
-
-/* What could not be read of it counts as zeroes, as its id does. */
-static enum pm_status
-read_base(struct capture *cap, uint64_t page, uint32_t pages)
-{
-	struct pm_source *base = cap->opt->base;
-	uint32_t got = 0;
-	enum pm_status status = base->ops->read(base, cap->old_region, page,
-	    pages, cap->old, &got);
-
-	memset(cap->old + got * cap->page_size, 0,
-	    (pages - got) * cap->page_size);
-	return status;
-}
-
-/* Pages of the old memory that the new one has no content for. */
-static enum pm_status
-pass_old(struct capture *cap, uint64_t page, uint64_t pages)
-{
-	uint32_t most = PM_PAYLOAD_MAX / (uint32_t)cap->page_size;
-	enum pm_status status;
-
-	if (cap->opt->base == NULL)
-		return PM_OK;
-	while (pages > 0) {
-		uint32_t now = pages < most ? (uint32_t)pages : most;
-
-		status = read_base(cap, page, now);
-		if (status != PM_OK)
-			return status;
-		for (uint32_t i = 0; i < now; i++)
-			count_old(cap, page + i, pm_hash_content(cap->old +
-			    i * cap->page_size, cap->page_size));
-		page += now;
-		pages -= now;
-	}
-	return PM_OK;
 }
 
 /* Read as many pages of the step as the record has room for. */
 static enum pm_status
 read_step(struct capture *cap, uint64_t page, struct step *step)
 {
-	uint32_t room = (cap->opt->record_size - cap->rec->stored) /
-	    (uint32_t)cap->page_size, got = 0;
 	enum pm_status status;
+	uint32_t room, got = 0;
 	uint8_t *to;
 
-	if (room == 0 || cap->rec->entries + room > PM_ENTRIES_MAX) {
-		if ((status = flush(cap)) != PM_OK)
-			return status;
-		room = cap->opt->record_size / (uint32_t)cap->page_size;
-	}
+	status = pm_gather_room(&cap->gather, &to, &room);
 	if (room < step->pages)
 		step->pages = room;
-	if (cap->opt->base != NULL && step->old_data) {
-		status = read_base(cap, page, (uint32_t)step->pages);
-		if (status != PM_OK)
-			return status;
-	}
-	to = cap->rec->payload + cap->rec->stored;
-	status = cap->source->ops->read(cap->source, cap->region, page,
-	    (uint32_t)step->pages, to, &got);
+	if (status == PM_OK && step->old_data)
+		status = pm_older_read(&cap->older, cap->old_region, page,
+		    (uint32_t)step->pages);
+	if (status == PM_OK)
+		status = cap->source->ops->read(cap->source, cap->region,
+		    page, (uint32_t)step->pages, to, &got);
 	if (status != PM_OK)
 		return status;
-	if (got < step->pages) {
-		if (got > 0)
-			step->pages = got;
-		else {	/* not there, though it was mapped */
-			step->pages = 1;
-			step->kind = PM_SPAN_GONE;
-			return PM_OK;
-		}
+	if (got == 0) {		/* not there, though it was mapped */
+		step->pages = 1;
+		step->kind = PM_SPAN_GONE;
+		return PM_OK;
 	}
-	return take_pages(cap, page, (uint32_t)step->pages, to,
-	    step->old_data);
+	step->pages = got;
+	return take_pages(cap, page, got, to, step->old_data);
 }
 
 static enum pm_status
-look_base(struct capture *cap, uint64_t page, uint64_t end, int *data,
-    uint64_t *pages)
-{
-	struct pm_source *base = cap->opt->base;
-	struct pm_span span = { PM_SPAN_GONE, UINT64_MAX };
-	enum pm_status status = PM_OK;
-
-	if (page < end) {
-		status = base->ops->span(base, cap->old_region, page, &span);
-		if (span.pages > end - page)
-			span.pages = end - page;
-	}
-	*data = span.kind == PM_SPAN_DATA;
-	*pages = span.pages;
-	return status;
-}
-
-static enum pm_status
-look(struct capture *cap, uint64_t page, uint64_t end, uint64_t old_end,
-    struct step *step)
+look(struct capture *cap, uint64_t page, uint64_t end, struct step *step)
 {
 	struct pm_span span = { PM_SPAN_GONE, UINT64_MAX };
-	uint64_t old = UINT64_MAX;
-	enum pm_status status = PM_OK;
+	enum pm_status status;
+	uint64_t old;
 
-	step->old_data = 0;
-	if (page < end) {
+	status = pm_older_span(&cap->older, cap->old_region, page,
+	    &step->old_data, &old);
+	if (status == PM_OK && page < end) {
 		status = cap->source->ops->span(cap->source, cap->region,
 		    page, &span);
 		if (span.pages > end - page)
 			span.pages = end - page;
 	}
-	if (status == PM_OK && cap->old_region != UINT32_MAX)
-		status = cap->opt->base != NULL
-		    ? look_base(cap, page, old_end, &step->old_data, &old)
-		    : pm_table_span(cap->opt->since, cap->old_region, page,
-		    &step->old_data, &old);
 	step->kind = span.kind;
 	step->pages = span.pages < old ? span.pages : old;
+	return status;
+}
+
+/* Pages that had content become a run, or lie behind the new end. */
+static enum pm_status
+pass_old(struct capture *cap, uint64_t page, uint64_t end,
+    const struct step *step, enum pm_kind kind)
+{
+	static const struct pm_digest none = { 0, 0 };
+	uint32_t most = PM_PAYLOAD_MAX / (uint32_t)cap->page_size;
+	uint64_t last = page + step->pages, at = page;
+	enum pm_status status = PM_OK;
+	struct pm_digest was;
+
+	for (; page < last && status == PM_OK; page++) {
+		if (page == at) {
+			uint32_t now = last - at < most ? (uint32_t)(last -
+			    at) : most;
+
+			status = pm_older_read(&cap->older, cap->old_region,
+			    page, now);
+			at += now;
+		}
+		if (status == PM_OK)
+			status = look_back(cap, page, NULL, none, &was);
+		if (status == PM_OK && page < end && !pm_digest_is_zero(was))
+			status = pm_gather_run(&cap->gather, kind, page, 1);
+	}
 	return status;
 }
 
@@ -356,15 +175,13 @@ static enum pm_status
 take_run(struct capture *cap, uint64_t page, uint64_t end,
     const struct step *step)
 {
-	enum pm_status status = PM_OK;
+	enum pm_kind kind = step->kind == PM_SPAN_ZERO ? PM_ZERO : PM_GONE;
 
 	if (step->old_data)
-		status = pass_old(cap, page, step->pages);
-	if (status != PM_OK || page >= end ||
-	    (is_incremental(cap) && !step->old_data))
-		return status;
-	return add_run(cap, step->kind == PM_SPAN_ZERO ? PM_ZERO : PM_GONE,
-	    page, step->pages);
+		return pass_old(cap, page, end, step, kind);
+	if (cap->full)
+		return pm_gather_run(&cap->gather, kind, page, step->pages);
+	return PM_OK;
 }
 
 static enum pm_status
@@ -378,7 +195,7 @@ walk_region(struct capture *cap, uint64_t length, uint64_t old_length)
 	struct step step;
 
 	for (uint64_t page = 0; page < last; page += step.pages) {
-		status = look(cap, page, end, old_end, &step);
+		status = look(cap, page, end, &step);
 		if (status == PM_OK && step.pages > last - page)
 			step.pages = last - page;
 		if (status == PM_OK && step.kind == PM_SPAN_DATA)
@@ -390,33 +207,16 @@ walk_region(struct capture *cap, uint64_t length, uint64_t old_length)
 		if (page < end && step.kind != PM_SPAN_GONE)
 			cap->counts->pages += step.pages;
 	}
-	return flush(cap);
+	return pm_gather_flush(&cap->gather);
 }
 
-/* The regions of what it is compared with; none for a full stream. */
-static const struct pm_region *
-old_regions(const struct capture *cap, uint32_t *count)
+static int
+has_region(const struct pm_source *source, uint64_t key)
 {
-	if (cap->opt->base != NULL) {
-		*count = cap->opt->base->regions;
-		return cap->opt->base->region;
-	}
-	if (cap->opt->since != NULL) {
-		*count = cap->opt->since->layout->regions;
-		return cap->opt->since->layout->region;
-	}
-	*count = 0;
-	return NULL;
-}
-
-/* The number of the region with that key among them, or UINT32_MAX. */
-static uint32_t
-find(const struct pm_region *region, uint32_t regions, uint64_t key)
-{
-	for (uint32_t i = 0; i < regions; i++)
-		if (region[i].key == key)
-			return i;
-	return UINT32_MAX;
+	for (uint32_t i = 0; i < source->regions; i++)
+		if (source->region[i].key == key)
+			return 1;
+	return 0;
 }
 
 static enum pm_status
@@ -425,34 +225,66 @@ put_region(struct capture *cap, const struct pm_region *region,
 {
 	struct pm_region copy = *region;
 
+	if (number == PM_REGIONS_MAX)
+		return pm_fault_set(cap->fault, PM_ERR_REFUSED, NULL,
+		    "old and new memory together have more than %u regions",
+		    PM_REGIONS_MAX);
 	copy.length = length;
 	copy.old_length = old_length;
-	pm_record_clear(cap->rec, PM_TYPE_REGION);
-	pm_region_pack(&copy, number, cap->rec);
-	return put(cap, cap->rec);
+	pm_record_clear(cap->gather.rec, PM_TYPE_REGION);
+	pm_region_pack(&copy, number, cap->gather.rec);
+	return pm_gather_put(&cap->gather);
 }
 
-/* Those that are, and then those that are no more. */
+/*
+ * Old regions that are no more stand where they stood: what the memory was
+ * lies in a file in the order of the numbers too.
+ */
+static enum pm_status
+put_gone(struct capture *cap, uint32_t *at, uint32_t end, uint32_t *number)
+{
+	uint32_t olds;
+	const struct pm_region *old = pm_older_regions(&cap->older, &olds);
+	enum pm_status status = PM_OK;
+
+	for (; *at < end && status == PM_OK; (*at)++)
+		status = has_region(cap->source, old[*at].key)
+		    ? pm_fault_set(cap->fault, PM_ERR_REFUSED, NULL,
+		    "regions changed places; only a full stream can tell that")
+		    : put_region(cap, &old[*at], 0, old[*at].length,
+		    (*number)++);
+	return status;
+}
+
 static enum pm_status
 put_regions(struct capture *cap)
 {
 	const struct pm_source *source = cap->source;
-	uint32_t number = 0, olds, was;
-	const struct pm_region *old = old_regions(cap, &olds);
+	uint32_t number = 0, olds, was, at = 0;
+	const struct pm_region *old = pm_older_regions(&cap->older, &olds);
 	enum pm_status status = PM_OK;
 
 	for (uint32_t i = 0; i < source->regions && status == PM_OK; i++) {
-		was = find(old, olds, source->region[i].key);
-		status = put_region(cap, &source->region[i],
-		    source->region[i].length,
-		    was == UINT32_MAX ? 0 : old[was].length, number++);
+		const struct pm_region *region = &source->region[i];
+
+		was = pm_older_region(&cap->older, region->key);
+		if (was != UINT32_MAX) {
+			if (old[was].address != region->address)
+				return pm_fault_set(cap->fault,
+				    PM_ERR_REFUSED, NULL, "region %.64s had "
+				    "another address; only a full stream can "
+				    "move it", region->name);
+			status = put_gone(cap, &at, was, &number);
+			at = was + 1;
+		}
+		cap->number[i] = number++;
+		if (status == PM_OK)
+			status = put_region(cap, region, region->length,
+			    was == UINT32_MAX ? 0 : old[was].length,
+			    cap->number[i]);
 	}
-	for (uint32_t i = 0; i < olds && status == PM_OK; i++)
-		if (find(source->region, source->regions, old[i].key) ==
-		    UINT32_MAX)
-			status = put_region(cap, &old[i], 0, old[i].length,
-			    number++);
-	return status;
+	return status != PM_OK ? status
+	    : put_gone(cap, &at, olds, &number);
 }
 
 static enum pm_status
@@ -461,18 +293,18 @@ put_mappings(struct capture *cap)
 	const struct pm_source *source = cap->source;
 	enum pm_status status = PM_OK;
 
-	pm_record_clear(cap->rec, PM_TYPE_MAP);
+	pm_record_clear(cap->gather.rec, PM_TYPE_MAP);
 	for (size_t i = 0; i < source->mappings && status == PM_OK; i++) {
-		if (pm_mapping_pack(&source->mapping[i], cap->rec))
+		if (pm_mapping_pack(&source->mapping[i], cap->gather.rec))
 			continue;
-		status = put(cap, cap->rec);
-		pm_record_clear(cap->rec, PM_TYPE_MAP);
-		if (!pm_mapping_pack(&source->mapping[i], cap->rec))
+		status = pm_gather_put(&cap->gather);
+		pm_record_clear(cap->gather.rec, PM_TYPE_MAP);
+		if (!pm_mapping_pack(&source->mapping[i], cap->gather.rec))
 			status = pm_fault_set(cap->fault, PM_ERR_REFUSED,
 			    NULL, "a mapping has too long a name");
 	}
-	if (status == PM_OK && cap->rec->stored > 0)
-		status = put(cap, cap->rec);
+	if (status == PM_OK && cap->gather.rec->stored > 0)
+		status = pm_gather_put(&cap->gather);
 	return status;
 }
 
@@ -494,9 +326,9 @@ put_beginning(struct capture *cap)
 		    cap->opt->base->regions);
 	}
 
-	pm_record_clear(cap->rec, PM_TYPE_STREAM);
-	pm_stream_pack(&stream, cap->rec);
-	status = put(cap, cap->rec);
+	pm_record_clear(cap->gather.rec, PM_TYPE_STREAM);
+	pm_stream_pack(&stream, cap->gather.rec);
+	status = pm_gather_put(&cap->gather);
 	if (status == PM_OK)
 		status = put_regions(cap);
 	if (status == PM_OK)
@@ -509,25 +341,25 @@ walk(struct capture *cap)
 {
 	const struct pm_source *source = cap->source;
 	uint32_t olds;
-	const struct pm_region *old = old_regions(cap, &olds);
+	const struct pm_region *old = pm_older_regions(&cap->older, &olds);
 	enum pm_status status = PM_OK;
 
 	cap->counts->to = pm_layout_id(source->region, source->regions);
-	pm_record_clear(cap->rec, PM_TYPE_PAGES);
+	pm_record_clear(cap->gather.rec, PM_TYPE_PAGES);
 	for (uint32_t i = 0; i < source->regions && status == PM_OK; i++) {
 		const struct pm_region *region = &source->region[i];
 
 		cap->region = i;
+		cap->gather.region = cap->number[i];
 		cap->key = region->key;
-		cap->old_region = find(old, olds, region->key);
+		cap->old_region = pm_older_region(&cap->older, region->key);
 		status = walk_region(cap, region->length,
 		    cap->old_region == UINT32_MAX ? 0
 		    : old[cap->old_region].length);
 	}
 	/* Regions that are no more still count in what the memory was. */
 	for (uint32_t i = 0; i < olds && status == PM_OK; i++) {
-		if (find(source->region, source->regions, old[i].key) !=
-		    UINT32_MAX)
+		if (has_region(source, old[i].key))
 			continue;
 		cap->old_region = i;
 		cap->key = old[i].key;
@@ -536,33 +368,45 @@ walk(struct capture *cap)
 	return status;
 }
 
-static unsigned
-old_page_shift(const struct capture *cap)
-{
-	return cap->opt->base != NULL ? cap->opt->base->page_shift :
-	    cap->opt->since != NULL ? cap->opt->since->layout->page_shift :
-	    cap->source->page_shift;
-}
-
 static enum pm_status
 prepare(struct capture *cap)
 {
-	unsigned shift = cap->source->page_shift;
+	unsigned shift = cap->source->page_shift, old_shift;
+	enum pm_status status = pm_older_open(&cap->older, cap->opt->base,
+	    cap->opt->since);
 
-	if (old_page_shift(cap) != shift)
+	old_shift = pm_older_page_shift(&cap->older, shift);
+	if (old_shift != shift)
 		return pm_fault_set(cap->fault, PM_ERR_REFUSED, NULL,
 		    "what it is compared with has pages of %u bytes, not %u",
-		    1u << old_page_shift(cap), 1u << shift);
-	cap->page_size = (size_t)1 << shift;
-	cap->rec = pm_record_new();
-	cap->old = pm_record_buffer();
-	if (cap->opt->save != NULL)
-		cap->layout = cap->opt->save->layout;
-	if (cap->rec == NULL || cap->old == NULL)
+		    1u << old_shift, 1u << shift);
+	cap->full = pm_older_is_empty(&cap->older);
+	cap->page_size = cap->gather.page_size = (size_t)1 << shift;
+	cap->gather.rec = pm_record_new();
+	if (status != PM_OK || cap->gather.rec == NULL)
 		return pm_fault_set(cap->fault, PM_ERR_SYSTEM, NULL, "%s",
 		    strerror(errno));
-	cap->rec->page_shift = shift;
+	cap->gather.rec->page_shift = shift;
 	return PM_OK;
+}
+
+/* What was read must have stood still, on both sides. */
+static enum pm_status
+finish(struct capture *cap)
+{
+	struct pm_source *base = cap->opt->base;
+	enum pm_status status = cap->source->ops->done(cap->source);
+
+	if (status == PM_OK && base != NULL)
+		status = base->ops->done(base);
+	if (status == PM_OK)
+		status = pm_writer_end(cap->gather.out, cap->counts->from,
+		    cap->counts->to, cap->gather.rec);
+	cap->counts->raw = cap->gather.raw;
+	cap->counts->zero = cap->gather.zero;
+	cap->counts->gone = cap->gather.gone;
+	cap->counts->blocked_us = cap->gather.blocked_us;
+	return status;
 }
 
 enum pm_status
@@ -571,8 +415,10 @@ pm_capture_run(struct pm_source *source,
     struct pm_capture_counts *counts, struct pm_fault *fault)
 {
 	struct capture cap = {
-		.source = source, .opt = opt, .out = out, .counts = counts,
-		.fault = fault,
+		.source = source, .opt = opt, .counts = counts,
+		.fault = fault, .gather = {
+			.out = out, .record_size = opt->record_size,
+		},
 	};
 	enum pm_status status = prepare(&cap);
 
@@ -582,11 +428,8 @@ pm_capture_run(struct pm_source *source,
 	if (status == PM_OK)
 		status = walk(&cap);
 	if (status == PM_OK)
-		status = source->ops->done(source);
-	if (status == PM_OK)
-		status = pm_writer_end(out, counts->from, counts->to,
-		    cap.rec);
-	pm_record_free(cap.rec);
-	free(cap.old);
+		status = finish(&cap);
+	pm_record_free(cap.gather.rec);
+	pm_older_close(&cap.older);
 	return status;
 }

@@ -12,7 +12,8 @@
 #include "table.h"
 
 struct pm_capture_options {
-	uint32_t record_size;		/* bytes of payload at most */
+	uint32_t record_size;		/* bytes of payload at most, in whole
+					   pages of the source */
 	struct pm_source *base;		/* send what differs from it, or NULL */
 	struct pm_table *since;		/* the same by its hashes, or NULL */
 	struct pm_table *save;		/* remember the hashes here, or NULL */
@@ -29,8 +30,8 @@ struct pm_capture_counts {
 
 /*
  * Write one whole stream, end record included, of source to out.  Without
- * base and since it is a full one, which mentions every page.  The source
- * is done, and not closed, when it returns PM_OK.
+ * base and since it is a full one, which mentions every page.  Source and
+ * base are done, and not closed, when it returns PM_OK.
  */
 enum pm_status pm_capture_run(struct pm_source *,
     const struct pm_capture_options *, struct pm_writer *out,

@@ -218,22 +218,53 @@ put_head(struct bytes *out, const struct pm_region *region,
 	pad(out, UINT64_C(1) << page_shift);
 }
 
+/* The same in memory, which the caller frees; NULL when that ran out. */
+static uint8_t *
+make_head(const struct pm_region *region, const struct pm_maplist *list,
+    unsigned page_shift, size_t *size)
+{
+	struct bytes out = { NULL, 0 };
+
+	put_head(&out, region, list, page_shift);
+	*size = (size_t)out.size;
+	if ((out.at = malloc(*size)) == NULL)
+		return NULL;
+	out.size = 0;
+	put_head(&out, region, list, page_shift);
+	return out.at;
+}
+
 enum pm_status
 pm_core_write(int fd, const struct pm_region *region,
     const struct pm_maplist *list, unsigned page_shift, uint64_t *data)
 {
-	struct bytes out = { NULL, 0 };
 	enum pm_status status;
+	size_t size;
+	uint8_t *head = make_head(region, list, page_shift, &size);
 
-	put_head(&out, region, list, page_shift);
-	*data = out.size;
-	if ((out.at = malloc(out.size)) == NULL)
+	if (head == NULL)
 		return PM_ERR_SYSTEM;
-	out.size = 0;
-	put_head(&out, region, list, page_shift);
-	status = pm_fd_pwrite(fd, out.at, out.size, 0);
-	free(out.at);
+	*data = size;
+	status = pm_fd_pwrite(fd, head, size, 0);
+	free(head);
 	return status;
+}
+
+int
+pm_core_is(int fd, const struct pm_region *region,
+    const struct pm_maplist *list, unsigned page_shift, uint64_t *data)
+{
+	size_t size;
+	uint8_t *head = make_head(region, list, page_shift, &size);
+	uint8_t *there = head == NULL ? NULL : malloc(size);
+	int same = there != NULL &&
+	    pm_fd_pread(fd, there, size, 0) == PM_OK &&
+	    memcmp(there, head, size) == 0;
+
+	*data = size;
+	free(head);
+	free(there);
+	return same;
 }
 
 int
@@ -248,10 +279,10 @@ pm_core_detect(int fd)
 
 /* Read the notes, which stand in the first program header; malloced. */
 static uint8_t *
-read_notes(int fd, uint64_t *offset, size_t *size)
+read_notes(int fd, size_t *size)
 {
 	uint8_t header[sizeof(Elf64_Ehdr)], first[sizeof(Elf64_Phdr)], *notes;
-	uint64_t at, bytes;
+	uint64_t at, bytes, offset;
 
 	if (pm_fd_pread(fd, header, sizeof(header), 0) != PM_OK ||
 	    header[EI_CLASS] != ELFCLASS64 || header[EI_DATA] != ELFDATA2LSB)
@@ -261,13 +292,13 @@ read_notes(int fd, uint64_t *offset, size_t *size)
 	    pm_fd_pread(fd, first, sizeof(first), at) != PM_OK ||
 	    pm_get_le(first, 4) != PT_NOTE)
 		return NULL;
-	*offset = pm_get_le(first + offsetof(Elf64_Phdr, p_offset), 8);
+	offset = pm_get_le(first + offsetof(Elf64_Phdr, p_offset), 8);
 	bytes = pm_get_le(first + offsetof(Elf64_Phdr, p_filesz), 8);
-	if (*offset > HEAD_MAX || bytes == 0 || bytes > NOTES_MAX ||
+	if (offset > HEAD_MAX || bytes == 0 || bytes > NOTES_MAX ||
 	    (notes = malloc((size_t)bytes)) == NULL)
 		return NULL;
 	*size = (size_t)bytes;
-	if (pm_fd_pread(fd, notes, *size, *offset) == PM_OK)
+	if (pm_fd_pread(fd, notes, *size, offset) == PM_OK)
 		return notes;
 	free(notes);
 	return NULL;
@@ -310,7 +341,8 @@ read_region(const uint8_t *note, size_t size, struct pm_region *region,
 	name = (size_t)pm_get_le(note + NOTE_NAME - 2, 2);
 	if (*page_shift < PM_PAGE_SHIFT_MIN ||
 	    *page_shift > PM_PAGE_SHIFT_MAX || name == 0 ||
-	    name > PM_NAME_MAX || name > size - NOTE_NAME)
+	    name > PM_NAME_MAX || name > size - NOTE_NAME ||
+	    memchr(note + NOTE_NAME, '\0', name) != NULL)
 		return 0;
 	*region = (struct pm_region){
 		.address = pm_get_le(note + 4, 8),
@@ -321,7 +353,7 @@ read_region(const uint8_t *note, size_t size, struct pm_region *region,
 	};
 	memcpy(region->name, note + NOTE_NAME, name);
 	region->old_length = region->length;
-	return 1;
+	return region->length <= INT64_MAX;
 }
 
 /* The mappings behind the region, which the record codec knows to check. */
@@ -354,19 +386,19 @@ pm_core_read(int fd, const char *path, struct pm_layout **layout,
 	struct pm_region region;
 	unsigned page_shift = 0;
 	size_t size = 0, notes_size = 0, used;
-	uint64_t offset = 0;
-	uint8_t *notes = read_notes(fd, &offset, &notes_size);
+	uint8_t *notes = read_notes(fd, &notes_size);
 
 	*layout = NULL;
 	if (notes != NULL)
 		note = find_note(notes, notes_size, &size);
 	if (note != NULL && read_region(note, size, &region, &page_shift)) {
 		used = NOTE_NAME + strlen(region.name);
+		/* All else in the head must be what follows from the note. */
 		if (read_mappings(note + used, size - used, page_shift, &own)
-		    == PM_OK)
+		    == PM_OK &&
+		    pm_core_is(fd, &region, &own, page_shift, data))
 			*layout = pm_maplist_layout(own.mapping, own.count,
 			    &region, page_shift);
-		*data = round_up(offset + notes_size, page_shift);
 	}
 	free(notes);
 	if (*layout != NULL && list != NULL)

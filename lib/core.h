@@ -28,10 +28,15 @@ int pm_core_detect(int fd);
 enum pm_status pm_core_write(int fd, const struct pm_region *,
     const struct pm_maplist *, unsigned page_shift, uint64_t *data);
 
+/* True when that is what stands in the file already. */
+int pm_core_is(int fd, const struct pm_region *, const struct pm_maplist *,
+    unsigned page_shift, uint64_t *data);
+
 /*
  * Read back what pm_core_write wrote: the layout, which the caller frees,
  * where slot 0 stands, and, unless list is NULL, the mappings.
- * PM_ERR_REFUSED for a core file of others; every field is checked.
+ * PM_ERR_REFUSED for a core file of others, and for one of ours in which a
+ * byte before slot 0 is another than we would write.
  */
 enum pm_status pm_core_read(int fd, const char *path, struct pm_layout **,
     uint64_t *data, struct pm_maplist *list, struct pm_fault *);

@@ -66,6 +66,26 @@ pm_held_set_cache(struct pm_held *held, uint32_t slots, int goes_on,
 	return PM_OK;
 }
 
+/* Pages behind the new end are no more; if they come again, as zeroes. */
+static void
+forget_behind(struct pm_held *held, uint32_t number)
+{
+	const struct pm_region *region = &held->region[number];
+	uint64_t end = pm_region_pages(region->length, held->page_shift);
+	uint64_t key, page;
+
+	if (region->length >= region->old_length)
+		return;
+	if (held->base_is_open)
+		pm_base_pass(&held->base, held->in_base[number], end,
+		    UINT64_MAX - end);
+	for (uint32_t at = 0; held->remembers &&
+	    at < pm_pagecache_slots(held->cache); at++)
+		if (pm_pagecache_at(held->cache, at, &key, &page) != NULL &&
+		    key == region->key && page >= end)
+			pm_pagecache_remove(held->cache, key, page);
+}
+
 enum pm_status
 pm_held_learn_region(struct pm_held *held, const struct pm_record *rec,
     struct pm_fault *fault)
@@ -82,6 +102,7 @@ pm_held_learn_region(struct pm_held *held, const struct pm_record *rec,
 	if (held->base_is_open)
 		held->in_base[held->regions] = pm_base_region(&held->base,
 		    region->key);
+	forget_behind(held, held->regions);
 	held->regions++;
 	return PM_OK;
 }
@@ -98,9 +119,11 @@ pm_held_open_base(struct pm_held *held, struct pm_fault *fault)
 	if (status != PM_OK)
 		return status;
 	held->base_is_open = 1;
-	for (uint32_t i = 0; i < held->regions; i++)
+	for (uint32_t i = 0; i < held->regions; i++) {
 		held->in_base[i] = pm_base_region(&held->base,
 		    held->region[i].key);
+		forget_behind(held, i);
+	}
 	return PM_OK;
 }
 

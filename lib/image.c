@@ -43,7 +43,7 @@ pm_image_open(struct pm_image *image, const char *path,
 	if (fd < 0)
 		return pm_fault_set(fault, PM_ERR_READ, path, "%s",
 		    pm_status_text(PM_ERR_READ));
-	if (pm_core_detect(fd))
+	if (regions > 0 && region[0].kind == PM_REGION_PROCESS)
 		status = pm_core_read(fd, path, &layout, &data, NULL, fault);
 	else if ((layout = pm_layout_of_blocks(region, regions, page_shift,
 	    old)) == NULL)
@@ -219,8 +219,7 @@ pm_image_punch(struct pm_image *image, uint32_t region, uint64_t page,
 }
 
 enum pm_status
-pm_image_id(struct pm_image *image, uint8_t *buf, pm_image_visit *visit,
-    void *arg, struct pm_digest *id)
+pm_image_id(struct pm_image *image, uint8_t *buf, struct pm_digest *id)
 {
 	const struct pm_layout *layout = image->layout;
 	uint32_t most = PM_PAYLOAD_MAX >> layout->page_shift;
@@ -247,19 +246,10 @@ pm_image_id(struct pm_image *image, uint8_t *buf, pm_image_visit *visit,
 				pages = most;
 			status = pm_image_read(image, extent->region, page,
 			    (uint32_t)pages, buf);
-			for (uint64_t n = 0; status == PM_OK && n < pages; n++) {
-				struct pm_digest content = pm_hash_content(
-				    buf + n * page_size, page_size);
-
-				if (pm_digest_is_zero(content))
-					continue;
-				*id = pm_digest_add(*id, pm_hash_page(content,
-				    key, page + n));
-				if (visit != NULL)
-					status = visit(arg, extent->region,
-					    page + n, extent->slot + at + n,
-					    content);
-			}
+			for (uint64_t n = 0; status == PM_OK && n < pages; n++)
+				*id = pm_digest_add(*id, pm_hash_page(
+				    pm_hash_content(buf + n * page_size,
+				    page_size), key, page + n));
 			if (status != PM_OK)
 				return status;
 		}

@@ -30,8 +30,8 @@ void pm_image_take(struct pm_image *, int fd, struct pm_layout *layout,
     uint64_t data, const char *path, struct pm_fault *);
 
 /*
- * Open path to read, detecting what it is.  A raw image is laid out as
- * the regions given, each a block; a core file brings its own regions.
+ * Open path to read.  If the regions are of a process it is a core file,
+ * which brings its own; otherwise it is a raw image, laid out as they are.
  */
 enum pm_status pm_image_open(struct pm_image *, const char *path,
     const struct pm_region *region, uint32_t regions, unsigned page_shift,
@@ -59,15 +59,11 @@ enum pm_status pm_image_write(struct pm_image *, uint32_t region,
 enum pm_status pm_image_punch(struct pm_image *, uint32_t region,
     uint64_t page, uint64_t pages);
 
-/* Called for each page with content, in ascending order. */
-typedef enum pm_status pm_image_visit(void *arg, uint32_t region,
-    uint64_t page, uint64_t slot, struct pm_digest content);
-
 /*
- * Read all of it and add up its generation id; visit may be NULL.  buf is
- * scratch of PM_PAYLOAD_MAX bytes.
+ * Read all of it and add up its generation id.  buf is scratch of
+ * PM_PAYLOAD_MAX bytes.
  */
 enum pm_status pm_image_id(struct pm_image *, uint8_t *buf,
-    pm_image_visit *visit, void *arg, struct pm_digest *id);
+    struct pm_digest *id);
 
 #endif /* PM_IMAGE_H */

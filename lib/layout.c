@@ -108,6 +108,23 @@ pm_layout_of_blocks(const struct pm_region *region, uint32_t regions,
 	return NULL;
 }
 
+struct pm_layout *
+pm_layout_copy(const struct pm_layout *from)
+{
+	struct pm_layout *copy = pm_layout_new(from->page_shift);
+	enum pm_status status = copy != NULL ? PM_OK : PM_ERR_SYSTEM;
+
+	for (uint32_t i = 0; status == PM_OK && i < from->regions; i++)
+		status = pm_layout_add_region(copy, &from->region[i]);
+	for (size_t i = 0; status == PM_OK && i < from->extents; i++)
+		status = pm_layout_add_extent(copy, from->extent[i].region,
+		    from->extent[i].first, from->extent[i].pages);
+	if (status == PM_OK)
+		return copy;
+	pm_layout_free(copy);
+	return NULL;
+}
+
 struct pm_place
 pm_layout_find(const struct pm_layout *layout, uint32_t region, uint64_t page)
 {
@@ -181,6 +198,23 @@ pm_layout_equal(const struct pm_layout *a, const struct pm_layout *b)
 		if (a->region[x->region].key != b->region[y->region].key ||
 		    x->first != y->first || x->pages != y->pages)
 			return 0;
+	}
+	return 1;
+}
+
+int
+pm_layout_agree(const struct pm_layout *a, const struct pm_layout *b)
+{
+	for (size_t i = 0; i < a->extents && i < b->extents; i++) {
+		const struct pm_extent *x = &a->extent[i];
+		const struct pm_extent *y = &b->extent[i];
+
+		if (a->region[x->region].key != b->region[y->region].key ||
+		    x->first != y->first)
+			return 0;
+		if (x->pages != y->pages)
+			return x->pages < y->pages ? i + 1 == a->extents
+			    : i + 1 == b->extents;
 	}
 	return 1;
 }

@@ -60,6 +60,9 @@ enum pm_status pm_layout_add_extent(struct pm_layout *, uint32_t region,
 struct pm_layout *pm_layout_of_blocks(const struct pm_region *region,
     uint32_t regions, unsigned page_shift, int old);
 
+/* Another of the same, or NULL when memory ran out. */
+struct pm_layout *pm_layout_copy(const struct pm_layout *);
+
 /* Find a page; at or beyond the end of its region pages is UINT64_MAX. */
 struct pm_place pm_layout_find(const struct pm_layout *, uint32_t region,
     uint64_t page);
@@ -79,5 +82,8 @@ uint64_t pm_layout_bytes(const struct pm_layout *);
 
 /* True when both hold the same pages in the same slots. */
 int pm_layout_equal(const struct pm_layout *, const struct pm_layout *);
+
+/* True when every slot that both have holds the same page. */
+int pm_layout_agree(const struct pm_layout *, const struct pm_layout *);
 
 #endif /* PM_LAYOUT_H */

@@ -7,7 +7,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 #define HOST_MAX	256
 #define PAUSE_MS	50		/* between two tries to connect */
 #define BACKLOG		16
+#define TRY_MS		1000		/* for one try, at the least */
 
 static enum pm_status
 fail(struct pm_fault *fault, enum pm_status status, const char *address)
@@ -73,7 +75,7 @@ split(const char *address, char *host, const char **port)
 	}
 	if (to - from >= HOST_MAX || **port == '\0' ||
 	    strspn(*port, "0123456789") != strlen(*port) ||
-	    strlen(*port) > 5)
+	    strlen(*port) > 5 || strtoul(*port, NULL, 10) > UINT16_MAX)
 		return 0;
 	memcpy(host, from, (size_t)(to - from));
 	host[to - from] = '\0';
@@ -112,7 +114,9 @@ look_up(const char *address, int insecure, int passive,
 	const char *port;
 	int code;
 
-	if (!split(address, host, &port))
+	/* Only who listens may leave the port to the system. */
+	if (!split(address, host, &port) ||
+	    (!passive && strspn(port, "0") == strlen(port)))
 		return bad_address(fault, address);
 	code = getaddrinfo(*host == '\0' ? NULL : host, port, &hints, list);
 	if (code != 0)
@@ -158,7 +162,7 @@ prepare(int fd)
 		(void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
-/* Connect before the deadline, in milliseconds of that clock. */
+/* Connect by the deadline, in milliseconds of that clock. */
 static int
 connect_one(const struct sockaddr *to, socklen_t size, uint64_t deadline)
 {
@@ -172,12 +176,13 @@ connect_one(const struct sockaddr *to, socklen_t size, uint64_t deadline)
 		return -1;
 	if (connect(fd, to, size) != 0) {
 		uint64_t now = milliseconds();
+		int ms = now + TRY_MS < deadline ? (int)(deadline - now)
+		    : TRY_MS;
 
 		error = errno;
 		if (error == EINPROGRESS) {
 			error = ETIMEDOUT;
-			if (now < deadline && poll(&poller, 1,
-			    (int)(deadline - now)) > 0 &&
+			if (poll(&poller, 1, ms) > 0 &&
 			    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error,
 			    &length) != 0)
 				error = errno;
@@ -230,19 +235,24 @@ pm_net_connect(const char *address, int insecure, unsigned seconds, int *fd,
 	return *fd >= 0 ? PM_OK : fail(fault, PM_ERR_PEER, address);
 }
 
-/* True when a socket's file is there and nobody listens on it. */
+/*
+ * True when a socket's file is there and no socket behind it.  A datagram
+ * socket asks, because a listener would take it for a connection if one of
+ * its own kind did; a live one is then of the wrong type.
+ */
 static int
 is_stale(const struct sockaddr_un *un)
 {
 	struct stat st;
-	int fd;
+	int fd, stale;
 
-	if (lstat(un->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
+	if (lstat(un->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode) ||
+	    (fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) < 0)
 		return 0;
-	fd = connect_one((const struct sockaddr *)un, sizeof(*un), 0);
-	if (fd >= 0)
-		close(fd);
-	return fd < 0 && errno == ECONNREFUSED;
+	stale = connect(fd, (const struct sockaddr *)un, sizeof(*un)) != 0 &&
+	    errno == ECONNREFUSED;
+	close(fd);
+	return stale;
 }
 
 static enum pm_status
@@ -316,17 +326,13 @@ listen_one(const struct addrinfo *info)
 	return -1;
 }
 
-enum pm_status
-pm_net_listen(struct pm_listener *listener, const char *address,
+static enum pm_status
+listen_inet(struct pm_listener *listener, const char *address,
     int insecure, struct pm_fault *fault)
 {
 	struct addrinfo *list;
-	enum pm_status status;
+	enum pm_status status = look_up(address, insecure, 1, &list, fault);
 
-	*listener = (struct pm_listener){ .fds = 0 };
-	if (unix_path(address) != NULL)
-		return listen_unix(listener, address, fault);
-	status = look_up(address, insecure, 1, &list, fault);
 	if (status != PM_OK)
 		return status;
 	for (struct addrinfo *one = list; one != NULL &&
@@ -348,6 +354,21 @@ pm_net_listen(struct pm_listener *listener, const char *address,
 	freeaddrinfo(list);
 	if (status == PM_OK && listener->fds == 0)
 		status = fail(fault, PM_ERR_SYSTEM, address);
+	return status;
+}
+
+enum pm_status
+pm_net_listen(struct pm_listener *listener, const char *address,
+    int insecure, struct pm_fault *fault)
+{
+	enum pm_status status;
+
+	*listener = (struct pm_listener){ .fds = 0 };
+	status = unix_path(address) != NULL
+	    ? listen_unix(listener, address, fault)
+	    : listen_inet(listener, address, insecure, fault);
+	if (status != PM_OK)
+		pm_net_close(listener);
 	return status;
 }
 
@@ -376,6 +397,10 @@ pm_net_accept(struct pm_listener *listener, unsigned seconds, int *fd,
 			if (poller[i].revents == 0)
 				continue;
 			*fd = accept4(poller[i].fd, NULL, NULL, SOCK_CLOEXEC);
+			if (*fd < 0 && (errno == EMFILE || errno == ENFILE ||
+			    errno == ENOBUFS || errno == ENOMEM))
+				return fail(fault, PM_ERR_SYSTEM, NULL);
+			/* Who connected may have left again. */
 			if (*fd < 0)
 				continue;
 			prepare(*fd);

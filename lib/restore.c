@@ -102,15 +102,6 @@ take_map(struct pm_restore *restore, const struct pm_record *rec)
 	return status == PM_END ? PM_OK : status;
 }
 
-static int
-has_old_regions(const struct pm_reader *reader)
-{
-	for (uint32_t i = 0; i < reader->regions; i++)
-		if (reader->region[i].old_length > 0)
-			return 1;
-	return 0;
-}
-
 /* Where the pages of this stream go. */
 static enum pm_status
 plan_process(struct pm_restore *restore, struct pm_target_plan *plan)
@@ -166,8 +157,7 @@ begin(struct pm_restore *restore)
 	    ? plan_process(restore, &plan) : plan_blocks(restore, &plan);
 	if (status == PM_OK && (!plan.fresh || (needs & PM_NEEDS_DELTA) != 0)
 	    && (plan.old_layout = pm_layout_of_blocks(reader->region,
-	    reader->regions, reader->stream.page_shift,
-	    has_old_regions(reader))) == NULL)
+	    reader->regions, reader->stream.page_shift, !plan.fresh)) == NULL)
 		status = no_memory(restore);
 	if (status == PM_OK)
 		status = pm_target_begin(restore->target, &plan);
@@ -547,7 +537,7 @@ take_end(struct pm_restore *restore)
 	}
 	/* A device kept what no page of the stream was written over. */
 	if (target->virgin != UINT64_MAX && !target->blank)
-		status = pm_image_id(&target->image, restore->old, NULL, NULL,
+		status = pm_image_id(&target->image, restore->old,
 		    &target->id);
 	if (status != PM_OK)
 		return status;

@@ -219,7 +219,7 @@ pm_ring_run(struct pm_reader *in, struct pm_writer *out, pm_step *step,
 	struct ring *ring = new_ring(threads);
 	struct worker *worker = calloc(threads, sizeof(*worker));
 	struct pm_fault apart[2] = { { .error = 0 }, { .error = 0 } };
-	struct pm_fault *fault = in->fault;
+	struct pm_fault *in_fault = in->fault, *out_fault = out->fault, *fault;
 	enum pm_status status = PM_ERR_SYSTEM;
 	pthread_t writer;
 	unsigned started = 0;
@@ -255,11 +255,13 @@ pm_ring_run(struct pm_reader *in, struct pm_writer *out, pm_step *step,
 	if (ring->status == PM_OK && status != PM_END)
 		fail(ring, status, error, in->fault);
 	status = ring->status;
+	fault = apart[1].text[0] != '\0' ? out_fault : in_fault;
 	if (fault != NULL && fault->text[0] == '\0')
 		*fault = ring->fault;
 	errno = ring->error;
 out:
-	in->fault = out->fault = fault;
+	in->fault = in_fault;
+	out->fault = out_fault;
 	free(worker);
 	free_ring(ring);
 	return status;

@@ -18,7 +18,9 @@
 
 /*
  * As pm_filter_run, with threads workers; worker i gets state[i].  The
-XX
+ * output is the same bytes as pm_filter_run gives for the same step, and so
+ * is the failure, the first in the order of the stream: those of reader and
+ * step are told in the reader's fault, those of the writer in its own.  Every
  * record is flushed: whatever was read is written before more is awaited.
  */
 enum pm_status pm_ring_run(struct pm_reader *in, struct pm_writer *out,

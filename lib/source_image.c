@@ -10,12 +10,12 @@
 #include "core.h"
 #include "image.h"
 #include "source.h"
+#include "table.h"
 
 struct image_source {
 	struct pm_source base;
 	struct pm_image image;
 	struct pm_maplist list;		/* of a core file */
-	int raw;
 };
 
 static enum pm_status
@@ -106,7 +106,8 @@ cut_regions(struct pm_layout **layout, uint64_t size, unsigned page_shift,
 		region[i].key = pm_hash_key(cut[i].name, strlen(cut[i].name));
 		if (i + 1 == cuts && region[i].length == 0)
 			region[i].length = at <= size ? size - at : 0;
-		else if (i + 1 < cuts && (region[i].length & mask) != 0)
+		else if (i + 1 < cuts && (region[i].length == 0 ||
+		    (region[i].length & mask) != 0))
 			status = pm_fault_set(fault, PM_ERR_REFUSED, path,
 			    "region %s is not a whole number of pages",
 			    region[i].name);
@@ -123,21 +124,25 @@ cut_regions(struct pm_layout **layout, uint64_t size, unsigned page_shift,
 	return status;
 }
 
+/* A pipe is not waited for, and a device of no length is not empty. */
 static enum pm_status
-size_of(int fd, const char *path, uint64_t *size, struct pm_fault *fault)
+open_file(const char *path, int *fd, uint64_t *size, struct pm_fault *fault)
 {
-	off_t end = lseek(fd, 0, SEEK_END);
 	struct stat st;
+	off_t end;
 
-	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-		errno = EISDIR;
-		end = -1;
-	}
-	if (end < 0)
+	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (*fd < 0)
 		return pm_fault_set(fault, PM_ERR_READ, path, "%s",
 		    strerror(errno));
-	*size = (uint64_t)end;
-	return PM_OK;
+	end = fstat(*fd, &st) == 0 ? lseek(*fd, 0, SEEK_END) : -1;
+	if (end >= 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))) {
+		*size = (uint64_t)end;
+		return PM_OK;
+	}
+	close(*fd);
+	return pm_fault_set(fault, PM_ERR_REFUSED, path,
+	    "is not a regular file");
 }
 
 enum pm_status
@@ -149,22 +154,18 @@ pm_source_open_image(struct pm_source **source, const char *path,
 	struct pm_layout *layout = NULL;
 	uint64_t data = 0, size = 0;
 	enum pm_status status;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd;
 
-	if (fd < 0)
-		return pm_fault_set(fault, PM_ERR_READ, path, "%s",
-		    strerror(errno));
+	if ((status = open_file(path, &fd, &size, fault)) != PM_OK)
+		return status;
 	if ((self = calloc(1, sizeof(*self))) == NULL) {
 		close(fd);
 		return pm_fault_set(fault, PM_ERR_SYSTEM, path, "%s",
 		    strerror(errno));
 	}
-	status = size_of(fd, path, &size, fault);
-	self->raw = format == PM_SOURCE_RAW;
-	if (status == PM_OK)
-		status = self->raw ? cut_regions(&layout, size, page_shift,
-		    cut, cuts, path, fault) : pm_core_read(fd, path, &layout,
-		    &data, &self->list, fault);
+	status = format == PM_SOURCE_RAW ? cut_regions(&layout, size,
+	    page_shift, cut, cuts, path, fault) : pm_core_read(fd, path,
+	    &layout, &data, &self->list, fault);
 	if (status != PM_OK) {
 		close(fd);
 		free(self);
@@ -191,6 +192,7 @@ pm_source_detect(const char *path, enum pm_source_format *format,
 		const char *what;
 	} known[] = {
 		{ PM_SIGNATURE, PM_SIGNATURE_SIZE, "a page-record stream" },
+		{ PM_TABLE_MAGIC, PM_TABLE_MAGIC_SIZE, "a page table" },
 		{ "QEVM", 4, "a QEMU migration stream" },
 		{ "LibvirtQemud", 12, "a libvirt save image" },
 		{ "makedumpfile", 12, "a flattened kdump file" },
@@ -200,12 +202,13 @@ pm_source_detect(const char *path, enum pm_source_format *format,
 		{ "\x19\x43\x56\x54", 4, "a CRIU image" },
 	};
 	uint8_t head[PM_SIGNATURE_SIZE + 8] = { 0 };
+	enum pm_status status;
+	uint64_t size;
 	ssize_t got;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd;
 
-	if (fd < 0)
-		return pm_fault_set(fault, PM_ERR_READ, path, "%s",
-		    strerror(errno));
+	if ((status = open_file(path, &fd, &size, fault)) != PM_OK)
+		return status;
 	*format = pm_core_detect(fd) ? PM_SOURCE_CORE : PM_SOURCE_RAW;
 	got = pread(fd, head, sizeof(head), 0);
 	close(fd);

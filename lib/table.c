@@ -10,14 +10,12 @@
 #include "fdio.h"
 #include "table.h"
 
-#define MAGIC		"\x89PMT\r\n\x1a\n"
-#define MAGIC_SIZE	8u
 #define VERSION		1u
 #define ALIGN		4096u
 
 /* A head, then the regions, then the extents, then the hashes. */
 enum {
-	AT_MAGIC = 0,		/* 8; zeroes while it is not valid */
+	AT_MAGIC = 0,		/* 8; zeroes until it is sealed */
 	AT_VERSION = 8,		/* 4 */
 	AT_PAGE_SHIFT = 12,	/* 4 */
 	AT_REGIONS = 16,	/* 8 */
@@ -47,26 +45,34 @@ fail(struct pm_table *table, enum pm_status status)
 	    pm_status_text(status));
 }
 
+static enum pm_status
+damaged(struct pm_table *table)
+{
+	return pm_fault_set(table->fault, PM_ERR_REFUSED, table->path,
+	    "is not a page table, or damaged");
+}
+
+static uint64_t
+nanoseconds(const struct timespec *at)
+{
+	return (uint64_t)at->tv_sec * 1000000000u + (uint64_t)at->tv_nsec;
+}
+
 struct pm_table_stamp
 pm_table_stamp_of(const struct stat *st)
 {
-	return (struct pm_table_stamp){
+	return (struct pm_table_stamp){ {
 		(uint64_t)st->st_dev, (uint64_t)st->st_ino,
-		(uint64_t)st->st_size,
-		(uint64_t)st->st_mtim.tv_sec * 1000000000u +
-		    (uint64_t)st->st_mtim.tv_nsec,
-		(uint64_t)st->st_ctim.tv_sec * 1000000000u +
-		    (uint64_t)st->st_ctim.tv_nsec,
-	};
+		(uint64_t)st->st_size, nanoseconds(&st->st_mtim),
+		nanoseconds(&st->st_ctim),
+	} };
 }
 
 int
 pm_table_stamp_equal(const struct pm_table_stamp *a,
     const struct pm_table_stamp *b)
 {
-	return a->device == b->device && a->inode == b->inode &&
-	    a->size == b->size && a->mtime_ns == b->mtime_ns &&
-	    a->ctime_ns == b->ctime_ns;
+	return memcmp(a->of, b->of, sizeof(a->of)) == 0;
 }
 
 static size_t
@@ -82,23 +88,6 @@ data_offset(uint64_t regions, uint64_t extents)
 	return (head_size(regions, extents) + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-static struct pm_layout *
-copy_layout(const struct pm_layout *from)
-{
-	struct pm_layout *copy = pm_layout_new(from->page_shift);
-	enum pm_status status = copy != NULL ? PM_OK : PM_ERR_SYSTEM;
-
-	for (uint32_t i = 0; status == PM_OK && i < from->regions; i++)
-		status = pm_layout_add_region(copy, &from->region[i]);
-	for (size_t i = 0; status == PM_OK && i < from->extents; i++)
-		status = pm_layout_add_extent(copy, from->extent[i].region,
-		    from->extent[i].first, from->extent[i].pages);
-	if (status == PM_OK)
-		return copy;
-	pm_layout_free(copy);
-	return NULL;
-}
-
 enum pm_status
 pm_table_begin(struct pm_table *table, int fd, const char *path,
     const struct pm_layout *layout, struct pm_fault *fault)
@@ -106,7 +95,7 @@ pm_table_begin(struct pm_table *table, int fd, const char *path,
 	*table = (struct pm_table){
 		.fd = fd, .path = path, .fault = fault, .window = UINT64_MAX,
 	};
-	table->layout = copy_layout(layout);
+	table->layout = pm_layout_copy(layout);
 	if (table->layout == NULL)
 		return fail(table, PM_ERR_SYSTEM);
 	table->data = data_offset(layout->regions, layout->extents);
@@ -235,28 +224,19 @@ pm_table_span(struct pm_table *table, uint32_t region, uint64_t page,
 }
 
 static void
-pack_stamp(const struct pm_table_stamp *stamp, uint8_t *out)
-{
-	pm_put_le(out, stamp->device, 8);
-	pm_put_le(out + 8, stamp->inode, 8);
-	pm_put_le(out + 16, stamp->size, 8);
-	pm_put_le(out + 24, stamp->mtime_ns, 8);
-	pm_put_le(out + 32, stamp->ctime_ns, 8);
-}
-
-static void
 pack_head(const struct pm_table *table, uint8_t *head, size_t size)
 {
 	const struct pm_layout *layout = table->layout;
 	uint8_t *at = head + HEAD_SIZE;
 
-	memcpy(head + AT_MAGIC, MAGIC, MAGIC_SIZE);
+	memcpy(head + AT_MAGIC, PM_TABLE_MAGIC, PM_TABLE_MAGIC_SIZE);
 	pm_put_le(head + AT_VERSION, VERSION, 4);
 	pm_put_le(head + AT_PAGE_SHIFT, layout->page_shift, 4);
 	pm_put_le(head + AT_REGIONS, layout->regions, 8);
 	pm_put_le(head + AT_EXTENTS, layout->extents, 8);
 	pm_digest_pack(table->id, head + AT_ID);
-	pack_stamp(&table->stamp, head + AT_STAMP);
+	for (unsigned i = 0; i < 5; i++)
+		pm_put_le(head + AT_STAMP + 8 * i, table->stamp.of[i], 8);
 	for (uint32_t i = 0; i < layout->regions; i++, at += REGION_SIZE) {
 		const struct pm_region *region = &layout->region[i];
 
@@ -320,7 +300,7 @@ unpack_layout(struct pm_table *table, const uint8_t *head)
 
 		memcpy(region.name, at + REGION_NAME, PM_NAME_MAX);
 		region.key = pm_hash_key(region.name, strlen(region.name));
-		if (region.length > INT64_MAX ||
+		if (region.name[0] == '\0' || region.length > INT64_MAX ||
 		    pm_layout_add_region(table->layout, &region) != PM_OK)
 			return 0;
 	}
@@ -340,11 +320,11 @@ read_head(struct pm_table *table)
 {
 	uint8_t first[HEAD_SIZE], *head;
 	uint64_t regions, extents;
-	size_t size;
 	uint32_t check;
+	size_t size;
 
 	if (pm_fd_pread(table->fd, first, sizeof(first), 0) != PM_OK ||
-	    memcmp(first, MAGIC, MAGIC_SIZE) != 0 ||
+	    memcmp(first, PM_TABLE_MAGIC, PM_TABLE_MAGIC_SIZE) != 0 ||
 	    pm_get_le(first + AT_VERSION, 4) != VERSION)
 		return NULL;
 	regions = pm_get_le(first + AT_REGIONS, 8);
@@ -371,25 +351,18 @@ static enum pm_status
 load(struct pm_table *table)
 {
 	uint8_t *head = read_head(table);
+	int good = head != NULL && unpack_layout(table, head);
 	uint64_t wants;
-	int good;
 
-	if (head == NULL)
-		return pm_fault_set(table->fault, PM_ERR_REFUSED, table->path,
-		    "is not a page table, or damaged");
-	good = unpack_layout(table, head);
-	table->id = pm_digest_unpack(head + AT_ID);
-	table->stamp = (struct pm_table_stamp){
-		pm_get_le(head + AT_STAMP, 8),
-		pm_get_le(head + AT_STAMP + 8, 8),
-		pm_get_le(head + AT_STAMP + 16, 8),
-		pm_get_le(head + AT_STAMP + 24, 8),
-		pm_get_le(head + AT_STAMP + 32, 8),
-	};
+	if (good) {
+		table->id = pm_digest_unpack(head + AT_ID);
+		for (unsigned i = 0; i < 5; i++)
+			table->stamp.of[i] = pm_get_le(head + AT_STAMP +
+			    8 * i, 8);
+	}
 	free(head);
 	if (!good)
-		return pm_fault_set(table->fault, PM_ERR_REFUSED, table->path,
-		    "is not a page table, or damaged");
+		return damaged(table);
 	wants = table->data + table->layout->slots * PM_DIGEST_SIZE;
 	if (table->size != wants)
 		return pm_fault_set(table->fault, PM_ERR_REFUSED, table->path,
@@ -398,29 +371,64 @@ load(struct pm_table *table)
 	return PM_OK;
 }
 
+/* What the hashes of one extent add to the id. */
+static enum pm_status
+add_extent(struct pm_table *table, const struct pm_extent *extent,
+    struct pm_digest *id)
+{
+	uint64_t key = table->layout->region[extent->region].key, pages;
+	enum pm_status status;
+	int data;
+
+	for (uint64_t at = 0; at < extent->pages; at += pages) {
+		status = pm_table_span(table, extent->region,
+		    extent->first + at, &data, &pages);
+		for (uint64_t i = 0; status == PM_OK && data && i < pages;
+		    i++) {
+			struct pm_digest content = { 0, 0 };
+
+			status = pm_table_get(table, extent->slot + at + i,
+			    &content);
+			*id = pm_digest_add(*id, pm_hash_page(content, key,
+			    extent->first + at + i));
+		}
+		if (status != PM_OK)
+			return status;
+	}
+	return PM_OK;
+}
+
+static enum pm_status
+check_hashes(struct pm_table *table)
+{
+	const struct pm_layout *layout = table->layout;
+	struct pm_digest id = pm_layout_id(layout->region, layout->regions);
+	enum pm_status status = PM_OK;
+
+	for (size_t i = 0; i < layout->extents && status == PM_OK; i++)
+		status = add_extent(table, &layout->extent[i], &id);
+	if (status == PM_OK && !pm_digest_equal(id, table->id))
+		return damaged(table);
+	return status;
+}
+
 enum pm_status
-pm_table_open(struct pm_table *table, const char *path, int write,
+pm_table_open(struct pm_table *table, const char *path,
     struct pm_fault *fault)
 {
-	static const uint8_t invalid[MAGIC_SIZE];
 	enum pm_status status;
 	off_t end;
 
 	*table = (struct pm_table){ .path = path, .fault = fault,
 	    .window = UINT64_MAX };
-	table->fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	table->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (table->fd < 0)
 		return fail(table, PM_ERR_READ);
 	end = lseek(table->fd, 0, SEEK_END);
 	table->size = end > 0 ? (uint64_t)end : 0;
 	status = load(table);
-	if (status == PM_OK && write) {
-		status = pm_fd_pwrite(table->fd, invalid, sizeof(invalid), 0);
-		if (status == PM_OK && fdatasync(table->fd) != 0)
-			status = PM_ERR_WRITE;
-		if (status != PM_OK)
-			status = fail(table, status);
-	}
+	if (status == PM_OK)
+		status = check_hashes(table);
 	if (status != PM_OK)
 		pm_table_close(table);
 	return status;

@@ -18,11 +18,14 @@
 #include "holes.h"
 #include "layout.h"
 
+#define PM_TABLE_MAGIC		"\x89PMT\r\n\x1a\n"
+#define PM_TABLE_MAGIC_SIZE	8u
 #define PM_TABLE_WINDOW	256u		/* hashes held at a time */
 
 /* What tells whether a file is still the one that a table was made of. */
 struct pm_table_stamp {
-	uint64_t device, inode, size, mtime_ns, ctime_ns;
+	uint64_t of[5];			/* device, inode, size, and the times
+					   of content and inode in ns */
 };
 
 struct pm_table {
@@ -57,10 +60,10 @@ enum pm_status pm_table_seal(struct pm_table *, struct pm_digest id,
     const struct pm_table_stamp *);
 
 /*
- * Open a table; write says that it will change, which makes it invalid
- * until it is sealed again.  PM_ERR_REFUSED when it is none or damaged.
+ * Open a table to read; all of it is read, to see that its hashes add up to
+ * its id.  PM_ERR_REFUSED when it is none or damaged.
  */
-enum pm_status pm_table_open(struct pm_table *, const char *path, int write,
+enum pm_status pm_table_open(struct pm_table *, const char *path,
     struct pm_fault *);
 void pm_table_close(struct pm_table *);
 

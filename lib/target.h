@@ -37,7 +37,7 @@ struct pm_target {
 	struct pm_table table;		/* of image, if fd >= 0 */
 
 	struct pm_outfile file, table_file;
-	int lock, torn, marked;
+	int lock, torn, marked, is_device;
 	char torn_path[PATH_MAX], table_path[PATH_MAX];
 	uint8_t *buf;			/* PM_PAYLOAD_MAX */
 

@@ -37,6 +37,14 @@ gone(struct pm_wire *wire)
 	    "closed the connection without a word");
 }
 
+/* The sender was there, and then was not: the stream was cut. */
+static enum pm_status
+vanished(struct pm_wire *wire)
+{
+	return pm_fault_set(wire->fault, PM_ERR_TRUNCATED, wire->peer,
+	    "the sender vanished in the middle");
+}
+
 static enum pm_status
 garbled(struct pm_wire *wire, const char *what)
 {
@@ -82,24 +90,23 @@ send_all(struct pm_wire *wire, struct iovec *iov, int count)
 	return PM_OK;
 }
 
-/* PM_END when the other end closed before the first byte. */
+/* PM_END when the other end closed before the last byte. */
 static enum pm_status
 receive(struct pm_wire *wire, void *buf, size_t size)
 {
 	char *next = buf;
-	size_t left = size;
 
-	while (left > 0) {
-		ssize_t got = recv(wire->fd, next, left, 0);
+	while (size > 0) {
+		ssize_t got = recv(wire->fd, next, size, 0);
 
 		if (got == 0)
-			return left == size ? PM_END : gone(wire);
+			return PM_END;
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
 			return lost(wire);
 		next += got;
-		left -= (size_t)got;
+		size -= (size_t)got;
 	}
 	return PM_OK;
 }
@@ -221,7 +228,7 @@ pm_wire_welcome(struct pm_wire *wire, int fd, unsigned seconds,
 	if (status == PM_OK)
 		status = receive(wire, hello + 8, sizeof(hello) - 8);
 	if (status == PM_END)
-		return gone(wire);
+		return vanished(wire);
 	if (status == PM_OK)
 		status = check_hello(wire, hello);
 	/* Answered even if it does not fit: the other end says so too. */
@@ -275,9 +282,7 @@ next_frame(struct pm_wire *wire)
 	enum pm_status status = receive_head(wire, &type, &size);
 
 	if (status != PM_OK)
-		return status == PM_ERR_CORRUPT ? status
-		    : pm_fault_set(wire->fault, PM_ERR_TRUNCATED, wire->peer,
-		    "the sender vanished in the middle");
+		return status == PM_ERR_CORRUPT ? status : vanished(wire);
 	switch (type) {
 	case FRAME_DATA:
 		wire->left = size;
@@ -322,10 +327,9 @@ read_some(struct pm_wire *wire, void *buf, size_t size, size_t *got)
 		n = recv(wire->fd, buf, size, 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return lost(wire);
-	if (n == 0 && !wire->bare)
-		return pm_fault_set(wire->fault, PM_ERR_TRUNCATED, wire->peer,
-		    "the sender vanished in the middle");
+		(void)lost(wire);	/* that is why, and not all */
+	if (n < 0 || (n == 0 && !wire->bare))
+		return vanished(wire);
 	if (n == 0) {
 		wire->ended = 1;
 		return PM_END;
@@ -428,19 +432,22 @@ pm_wire_await(struct pm_wire *wire, struct pm_wire_result *result)
 	unsigned type;
 	enum pm_status status = receive_head(wire, &type, &size);
 
+	if (status == PM_OK && (type != FRAME_RESULT || size < 4 ||
+	    size - 4 > PM_WIRE_TEXT_MAX))
+		status = garbled(wire, "sent an answer that makes no sense");
+	if (status == PM_OK)
+		status = receive(wire, bytes, sizeof(bytes));
+	if (status == PM_OK)
+		status = receive(wire, result->text, size - 4);
 	if (status == PM_END)
 		return gone(wire);
+	/* No stream comes from there that could be corrupt. */
 	if (status != PM_OK)
-		return status;
-	if (type != FRAME_RESULT || size < 4 || size - 4 > PM_WIRE_TEXT_MAX)
-		return pm_fault_set(wire->fault, PM_ERR_PEER, wire->peer,
-		    "sent an answer that makes no sense");
-	if ((status = receive(wire, bytes, 4)) == PM_OK && size > 4)
-		status = receive(wire, result->text, size - 4);
-	if (status != PM_OK)
-		return status == PM_END ? gone(wire) : status;
+		return PM_ERR_PEER;
 	result->status = (uint32_t)pm_get_le(bytes, 4);
 	result->size = size - 4;
 	result->text[size - 4] = '\0';
-	return send_frame(wire, FRAME_BYE, NULL, 0, NULL, 0);
+	/* One that failed says so, and may not wait to hear that we heard. */
+	status = send_frame(wire, FRAME_BYE, NULL, 0, NULL, 0);
+	return result->status != 0 ? PM_OK : status;
 }

@@ -112,7 +112,7 @@ build_zero() {
 }
 
 @test "the delta in the manual page is the one in its stream" {
-	# shellcheck disable=SC2016	# the words are for awk
+	# shellcheck disable=SC2016	# for the inner shell
 	run -0 bash -c '"$1"/extract.sh delta | "$1"/unhex.sh | xxd -p' - \
 	    "$BATS_TEST_DIRNAME"
 	golden good-incremental | xxd -p | tr -d '\n' >stream

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+#include <time.h>
+
+#include "gather.h"
+
+static uint64_t
+microseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+enum pm_status
+pm_gather_put(struct pm_gather *gather)
+{
+	uint64_t began = microseconds();
+	enum pm_status status = pm_writer_put(gather->out, gather->rec);
+
+	gather->blocked_us += microseconds() - began;
+	return status;
+}
+
+enum pm_status
+pm_gather_flush(struct pm_gather *gather)
+{
+	enum pm_status status = PM_OK;
+
+	if (gather->rec->entries > 0)
+		status = pm_gather_put(gather);
+	pm_record_clear(gather->rec, PM_TYPE_PAGES);
+	return status;
+}
+
+/* Make the record ready to hold pages from page on. */
+static enum pm_status
+make_ready(struct pm_gather *gather, uint64_t page, uint64_t pages)
+{
+	struct pm_record *rec = gather->rec;
+	enum pm_status status;
+
+	if (rec->entries > 0 && (rec->entries == PM_ENTRIES_MAX ||
+	    page + pages - rec->first > UINT32_MAX) &&
+	    (status = pm_gather_flush(gather)) != PM_OK)
+		return status;
+	if (rec->entries == 0) {
+		rec->region = gather->region;
+		rec->first = page;
+	}
+	return PM_OK;
+}
+
+enum pm_status
+pm_gather_room(struct pm_gather *gather, uint8_t **to, uint32_t *pages)
+{
+	struct pm_record *rec = gather->rec;
+	uint32_t page_size = (uint32_t)gather->page_size;
+	enum pm_status status = PM_OK;
+
+	*pages = (gather->record_size - rec->stored) / page_size;
+	if (*pages == 0 || rec->entries + *pages > PM_ENTRIES_MAX) {
+		status = pm_gather_flush(gather);
+		*pages = gather->record_size / page_size;
+	}
+	*to = rec->payload + rec->stored;
+	return status;
+}
+
+enum pm_status
+pm_gather_page(struct pm_gather *gather, uint64_t page, const uint8_t *from,
+    struct pm_digest hash)
+{
+	struct pm_record *rec = gather->rec;
+	enum pm_status status = make_ready(gather, page, 1);
+
+	if (status != PM_OK)
+		return status;
+	/* Pages before it may not have been sent, or have gone out. */
+	if (rec->payload + rec->stored != from)
+		memmove(rec->payload + rec->stored, from, gather->page_size);
+	rec->entry[rec->entries++] = pm_entry_of((uint32_t)(page -
+	    rec->first), PM_RAW, (uint32_t)gather->page_size);
+	rec->stored += (uint32_t)gather->page_size;
+	rec->decoded = rec->stored;
+	rec->digest = pm_digest_add(rec->digest, hash);
+	gather->raw++;
+	return PM_OK;
+}
+
+enum pm_status
+pm_gather_run(struct pm_gather *gather, enum pm_kind kind, uint64_t page,
+    uint64_t pages)
+{
+	struct pm_record *rec = gather->rec;
+
+	*(kind == PM_ZERO ? &gather->zero : &gather->gone) += pages;
+	while (pages > 0) {
+		uint32_t now = pages < PM_RUN_MAX ? (uint32_t)pages
+		    : PM_RUN_MAX;
+		struct pm_entry *last = rec->entries > 0
+		    ? &rec->entry[rec->entries - 1] : NULL;
+		enum pm_status status;
+
+		if (last != NULL && pm_entry_kind(*last) == kind &&
+		    rec->first + last->page + pm_entry_length(*last) == page &&
+		    pm_entry_length(*last) + (uint64_t)now <= PM_RUN_MAX)
+			last->word += now;
+		else {
+			status = make_ready(gather, page, now);
+			if (status != PM_OK)
+				return status;
+			rec->entry[rec->entries++] = pm_entry_of(
+			    (uint32_t)(page - rec->first), kind, now);
+		}
+		page += now;
+		pages -= now;
+	}
+	return PM_OK;
+}

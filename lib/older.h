@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * older.h - what a memory was, for a source to send only what differs.
+ *
+ * Either another source, whose pages are read and compared, or a page table,
+ * which has their hashes and knows the id of the whole.
+ */
+#ifndef PM_OLDER_H
+#define PM_OLDER_H
+
+#include <stdint.h>
+
+#include "source.h"
+#include "table.h"
+
+/* base, or since, or neither, which was the empty memory. */
+struct pm_older {
+	struct pm_source *base;
+	struct pm_table *since;
+
+	uint8_t *buf;			/* PM_PAYLOAD_MAX, freed by close */
+	uint32_t region;		/* of the pages read last */
+	uint64_t page;
+};
+
+/* PM_ERR_SYSTEM for want of memory; close in any case. */
+enum pm_status pm_older_open(struct pm_older *, struct pm_source *base,
+    struct pm_table *since);
+void pm_older_close(struct pm_older *);
+
+/* True when it was the empty memory. */
+int pm_older_is_empty(const struct pm_older *);
+
+/* The size of its pages; that is given if it has none. */
+unsigned pm_older_page_shift(const struct pm_older *, unsigned otherwise);
+
+/* Its regions, and the number of the one with that key or UINT32_MAX. */
+const struct pm_region *pm_older_regions(const struct pm_older *,
+    uint32_t *regions);
+uint32_t pm_older_region(const struct pm_older *, uint64_t key);
+
+/*
+ * Whether pages from page on may have content, and how many are the same
+ * way; behind the end of the region, and without one, there are none.
+ */
+enum pm_status pm_older_span(struct pm_older *, uint32_t region,
+    uint64_t page, int *data, uint64_t *pages);
+
+/* Look at pages, 1 MiB at most, that may have content. */
+enum pm_status pm_older_read(struct pm_older *, uint32_t region,
+    uint64_t page, uint32_t pages);
+
+/*
+ * The hash of the content of one of them.  new, if it is not NULL, is what
+ * the page holds now, and content its hash.
+ */
+enum pm_status pm_older_content(struct pm_older *, uint64_t page,
+    const uint8_t *new, struct pm_digest content, struct pm_digest *was);
+
+#endif /* PM_OLDER_H */

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Loaded by the .bats files that run whole pipelines, after images.
+
+# How far from one byte to the next that is changed: a build with sanitizers
+# takes longer to start.
+step() {
+	if grep -q __asan_init "$(command -v pm-apply)"; then
+		echo "$(($1 * 11))"
+	else
+		echo "$1"
+	fi
+}
+
+# small.pms is of one RAW page; deltas.pms of DELTA, SAME and ZERO; and
+# coded.pms of DELTA, ZERO and RAW, compressed.  The last two lead from old to
+# new and from old to other.
+small_streams() {
+	image old 40000
+	cp old new
+	poke new 5 changed
+	zero new 8192 4096
+	cp new other
+	head -c 4096 /dev/zero | tr '\0' z |
+	    dd of=other bs=4096 seek=5 conv=notrunc status=none
+	pm-snapshot --save-table t -o full.pms old
+	pm-snapshot --since t new | pm-delta --base old -o deltas.pms
+	pm-snapshot --since t other | pm-delta --base old | pm-compress \
+	    -o coded.pms
+	head -c 4096 old >page
+	pm-snapshot -o small.pms page
+	[ "$(size deltas.pms)" -lt 500 ]
+	[ "$(size coded.pms)" -lt 600 ]
+}
+
+# One of the arguments by chance, in $chosen: a subshell has other numbers.
+pick() { chosen=${*:RANDOM % $# + 1:1}; }
+
+maybe() { [ $((RANDOM % 2)) -eq 0 ]; }
+
+# Images of chance: new was made of old.
+random_images() { # SEED
+	local pages=$((RANDOM % 900 + 1))
+
+	helper scatter "$1" $((pages * 4096 - RANDOM % 4096)) old
+	cp --sparse=always old new
+	if maybe; then pages=$((RANDOM % 900 + 1)); fi
+	helper scatter "$1$RANDOM" $((pages * 4096 - RANDOM % 4096)) new -
+}
+
+# random_pipeline SEED: from the old image to the new, by stages of chance.
+random_pipeline() {
+	local source=(pm-snapshot) sink=(pm-apply) stages=() base='' delta='' text
+
+	RANDOM=$1
+	random_images "$1"
+	cp --sparse=always old target
+	pick 4K 4K 4K 8K 16K 64K
+	source+=(--page-size "$chosen")
+	pick 64K 100K 256K 1M
+	source+=(--record-size "$chosen")
+	pick new full base since
+	if [ "$chosen" != new ] && maybe; then base='--base old'; fi
+	case $chosen in
+	new)
+		rm target ;;
+	base)
+		source+=(--base old) ;;
+	since)
+		"${source[@]}" --save-table t -o /dev/null old
+		source+=(--since t)
+		if maybe; then sink+=(--in-place); fi ;;
+	esac
+	if maybe; then sink+=(--trust-table); fi
+
+	if maybe; then
+		pick 64K 1M 64M
+		delta="pm-delta --cache-size $chosen $base"
+		stages+=("$delta")
+	fi
+	if maybe; then
+		pick zstd lz4 zlib
+		stages+=("pm-compress -c $chosen -j $((RANDOM % 3 + 1))")
+		if maybe; then stages+=("pm-compress -c zlib -j 2"); fi
+		if maybe; then
+			stages+=("pm-compress -d -j $((RANDOM % 2 + 1))")
+		else
+			delta=''
+		fi
+	fi
+	if [ -n "$delta" ] && maybe; then stages+=("pm-delta -d $base"); fi
+
+	stages+=("${sink[*]} target")
+	text="${source[*]} new$(printf ' | %s' "${stages[@]}")"
+	echo "# seed $1: $text"
+	bash -c "set -o pipefail; $text" >id
+	cmp new target
+	[ "${source[2]}" != 4K ] || [ "$(pm-info --id new)" = "$(cat id)" ]
+	rm -f target target.pm-table t
+}
+
+# kill_at_random ROUNDS: pm-apply, and see what it leaves.
+kill_at_random() {
+	local round pid now before
+
+	helper scatter 1 20000000 old
+	cp --sparse=always old new
+	helper scatter 2 20000000 new -
+	pm-snapshot --base old -o to-new.pms new
+	pm-snapshot --base new -o to-old.pms old
+	mkdir dir
+	cp --sparse=always old dir/target
+	now=old
+	for ((round = 0; round < $1; round++)); do
+		before=$now
+		if [ $before = old ]; then now=new; else now=old; fi
+		pm-apply dir/target <to-$now.pms >id 2>/dev/null 3>&- &
+		pid=$!
+		disown $pid
+		sleep "0.0$((RANDOM % 40 + 10))"
+		kill -9 $pid 2>/dev/null || :
+		while kill -0 $pid 2>/dev/null; do sleep 0.001; done
+		# What was told is there; what is there is one or the other.
+		if cmp -s $now dir/target; then
+			echo "# round $round: $now"
+		else
+			echo "# round $round: still $before"
+			cmp $before dir/target
+			[ ! -s id ]
+			now=$before
+		fi
+		for name in dir/.[!.]* dir/*; do
+			case $name in
+			dir/target | dir/.target.pm-new | *'*'*) ;;
+			*) echo "stray: $name" >&2 && return 1 ;;
+			esac
+		done
+	done
+	pm-apply dir/target <to-old.pms || pm-apply dir/target <to-new.pms
+	[ "$(cd dir && names)" = target ]
+}
+
+# flat PIECES: bytes of memory that each program of a long pipe took at most,
+# where the image in $shm is so many times the file piece.
+flat() {
+	local i
+
+	for ((i = 0; i < $1; i++)); do cat piece; done >"$shm/img"
+	pm-recv --stats 5 unix:"$shm/s" 3>&- | pm-compress -d -j 2 --stats 6 |
+	    pm-delta -d --stats 7 | pm-apply --stats 8 "$shm/target" >id 3>&- &
+	pm-snapshot --record-size 1M --stats 1 "$shm/img" |
+	    pm-delta --cache-size 16M --stats 2 |
+	    pm-compress -c lz4 -j 2 --stats 3 |
+	    pm-send --timeout 10 --stats 4 unix:"$shm/s"
+	wait $!
+	cmp "$shm/img" "$shm/target"
+	rm "$shm/img" "$shm/target"
+	for i in 1 2 3 4 5 6 7 8; do value $i peak_rss; done
+}
+
+# is_flat PIECES PIECES: it took the same for both, give or take a MiB.
+is_flat() {
+	shm=$(mktemp -d -p /dev/shm) || skip "needs /dev/shm"
+	seq 10000000 | head -c 64M >piece
+	flat "$1" >few
+	flat "$2" >many
+	paste few many
+	paste few many | awk '$2 - $1 > 1048576 { exit 1 }'
+	[ "$(wc -l <many)" -eq 8 ]
+}
