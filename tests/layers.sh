@@ -9,6 +9,7 @@ layers='
 status bytes size meter version
 fault fdio hash holes outfile
 record net
+record_payload
 wire xbzrle codec layout pagecache
 codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze pagemap
 core mapfile gather
