@@ -361,8 +361,12 @@ cli_input(void)
 		cli_check(PM_ERR_READ);
 	if (isatty(fd))
 		cli_die(CLI_USAGE, "a page stream is not read from a terminal");
-	if (target_name != NULL && fstat(fd, &in) == 0 &&
-	    stat(target_name, &target) == 0 && is_same(&in, &target))
+	if (fstat(fd, &in) != 0)
+		cli_check(PM_ERR_READ);
+	if (S_ISREG(in.st_mode))
+		report_expect((uint64_t)in.st_size);
+	if (target_name != NULL && stat(target_name, &target) == 0 &&
+	    is_same(&in, &target))
 		cli_die(CLI_USAGE, "%s: is both input and target",
 		    target_name);
 	return fd;

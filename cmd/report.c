@@ -16,7 +16,7 @@ static const char *program;
 static int live, progress_fd = -1, line_shown, started;
 static atomic_int stopping;
 static _Atomic(const struct pm_meter *) meter_in, meter_out;
-static _Atomic uint64_t total;
+static _Atomic uint64_t total, total_bytes;
 static struct timespec began;
 static pthread_t thread;
 static struct {
@@ -37,7 +37,7 @@ seconds(void)
 }
 
 struct sample {
-	uint64_t in, out, records, pages, total;
+	uint64_t in, out, records, pages, total, total_bytes;
 	double seconds;
 };
 
@@ -46,7 +46,8 @@ look(void)
 {
 	const struct pm_meter *in = meter_in, *out = meter_out;
 	const struct pm_meter *one = in != NULL ? in : out;
-	struct sample sample = { .seconds = seconds(), .total = total };
+	struct sample sample = { .seconds = seconds(), .total = total,
+	    .total_bytes = total_bytes };
 
 	if (in != NULL)
 		sample.in = pm_meter_get(&in->bytes);
@@ -59,22 +60,31 @@ look(void)
 	return sample;
 }
 
+/* How much is done, from 0 to 1; 0 when nobody knows. */
+static double
+part_of(const struct sample *sample)
+{
+	double part = 0;
+
+	if (sample->total > 0)
+		part = (double)sample->pages / (double)sample->total;
+	else if (sample->total_bytes > 0)
+		part = (double)sample->in / (double)sample->total_bytes;
+	return part > 1 ? 1 : part;
+}
+
 /* The rate is that of the side which moves stream bytes, source or sink. */
 static void
 format_line(const struct sample *sample, char *text, size_t size)
 {
 	uint64_t bytes = sample->in > 0 ? sample->in : sample->out;
 	double rate = sample->seconds > 0 ? (double)bytes / sample->seconds : 0;
+	double part = part_of(sample);
 	char tail[64] = "";
 
-	if (sample->total > 0 && sample->pages > 0) {
-		double part = (double)sample->pages / (double)sample->total;
-
-		if (part > 1)
-			part = 1;
+	if (part > 0)
 		snprintf(tail, sizeof(tail), ", %.0f %%, ETA %.0f s",
 		    part * 100, sample->seconds * (1 - part) / part);
-	}
 	snprintf(text, size, "%" PRIu64 " records, %" PRIu64 " pages, "
 	    "%.1f MB in, %.1f MB out, %.1f MB/s%s", sample->records,
 	    sample->pages, (double)sample->in / 1e6,
@@ -99,9 +109,10 @@ tick(void)
 		dprintf(progress_fd, "{\"program\":\"%s\",\"seconds\":%.3f,"
 		    "\"records\":%" PRIu64 ",\"pages\":%" PRIu64
 		    ",\"total_pages\":%" PRIu64 ",\"bytes_in\":%" PRIu64
-		    ",\"bytes_out\":%" PRIu64 "}\n", program, sample.seconds,
-		    sample.records, sample.pages, sample.total, sample.in,
-		    sample.out);
+		    ",\"total_bytes\":%" PRIu64 ",\"bytes_out\":%" PRIu64
+		    "}\n", program, sample.seconds, sample.records,
+		    sample.pages, sample.total, sample.in,
+		    sample.total_bytes, sample.out);
 	if (!live || !in_foreground())
 		return;
 	format_line(&sample, text, sizeof(text));
@@ -179,6 +190,12 @@ report_watch(const struct pm_meter *in, const struct pm_meter *out,
 	meter_in = in;
 	meter_out = out;
 	total = total_pages;
+}
+
+void
+report_expect(uint64_t bytes)
+{
+	total_bytes = bytes;
 }
 
 void

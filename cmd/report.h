@@ -20,6 +20,9 @@ void report_start(const char *program, int live, int fd);
 void report_watch(const struct pm_meter *in, const struct pm_meter *out,
     uint64_t total_pages);
 
+/* The input is a file of so many bytes. */
+void report_expect(uint64_t bytes);
+
 /* Take the live line away, before another is printed. */
 void report_clear(void);
 
