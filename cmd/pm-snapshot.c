@@ -107,19 +107,16 @@ parse_region(const char *text)
 	return region;
 }
 
-static struct pm_region *
+static const struct pm_region *
 parse_regions(uint32_t *count)
 {
-	struct pm_region *region;
+	static struct pm_region region[PM_REGIONS_MAX];
 
 	for (*count = 0; region_texts != NULL && region_texts[*count] != NULL;
 	    (*count)++)
 		;
 	if (*count > PM_REGIONS_MAX)
 		cli_die(CLI_USAGE, "--region: more than 1024");
-	region = calloc(*count + 1u, sizeof(region[0]));
-	if (region == NULL)
-		cli_die(CLI_FAILURE, "%s", strerror(errno));
 	for (uint32_t i = 0; i < *count; i++) {
 		region[i] = parse_region(region_texts[i]);
 		for (uint32_t j = 0; j < i; j++)
@@ -153,7 +150,7 @@ open_image(const char *path)
 {
 	enum pm_source_format format = PM_SOURCE_RAW;
 	struct pm_source *source;
-	struct pm_region *cut;
+	const struct pm_region *cut;
 	uint32_t cuts;
 
 	if (strcmp(format_text, "auto") == 0)
@@ -168,7 +165,6 @@ open_image(const char *path)
 		cli_die(CLI_USAGE, "--region: %s is a core file", path);
 	cli_check(pm_source_open_image(&source, path, format, page_shift(),
 	    cut, cuts, &cli_fault));
-	free(cut);
 	return source;
 }
 

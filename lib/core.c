@@ -408,5 +408,5 @@ pm_core_read(int fd, const char *path, struct pm_layout **layout,
 	if (*layout != NULL)
 		return PM_OK;
 	return pm_fault_set(fault, PM_ERR_REFUSED, path,
-	    "is a core file that pm-apply did not write");
+	    "is not a core file that pm-apply wrote");
 }

@@ -79,8 +79,8 @@ move_pages(struct pm_move *move, const struct pm_extent *extent, uint64_t at,
 		struct pm_digest content;
 
 		if (move->known != NULL)
-			status = pm_table_get(move->known, extent->slot + at + i,
-			    &content);
+			status = pm_table_get(move->known, extent->slot + at
+			    + i, &content);
 		else {
 			content = pm_hash_content(move->buf + i * page_size,
 			    page_size);

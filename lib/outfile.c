@@ -81,8 +81,8 @@ pm_outfile_open(struct pm_outfile *file, const char *path)
 		if (access(path, W_OK) != 0 ||
 		    realpath(path, file->path) == NULL)
 			return PM_ERR_WRITE;
-	} else if (errno != ENOENT)
-		return PM_ERR_WRITE;
+	} else if (errno != ENOENT || lstat(path, &st) == 0)
+		return PM_ERR_WRITE;	/* a link to nothing is no new name */
 	return open_unnamed(file, mode);
 }
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "codec.h"
+#include "resolve.h"
 #include "restore.h"
-#include "xbzrle.h"
 
 struct pm_restore {
 	const struct pm_reader *reader;
@@ -18,14 +18,10 @@ struct pm_restore {
 
 	struct pm_decoders *decoders;
 	uint8_t *spare;			/* of the decoders */
-	uint8_t *old;			/* pages as the target holds them */
-	uint8_t *new;			/* pages of a record with deltas */
-	const uint8_t *pages;		/* RAW and DELTA of the record, in
-					   order: its payload, or new */
+	struct pm_resolve resolve;
 	struct pm_maplist list;		/* of the stream, if a process */
 	int listing;			/* the record before was a mapping */
 	int begun;			/* the target is ready */
-	size_t page_size;
 };
 
 struct pm_restore *
@@ -43,10 +39,8 @@ pm_restore_new(const struct pm_reader *reader, struct pm_target *target,
 	restore->fault = fault;
 	restore->decoders = pm_decoders_new();
 	restore->spare = pm_record_buffer();
-	restore->old = pm_record_buffer();
-	restore->new = pm_record_buffer();
-	if (restore->decoders != NULL && restore->spare != NULL &&
-	    restore->old != NULL && restore->new != NULL)
+	if (pm_resolve_open(&restore->resolve, reader, target, fault)
+	    == PM_OK && restore->decoders != NULL && restore->spare != NULL)
 		return restore;
 	pm_restore_free(restore);
 	return NULL;
@@ -60,8 +54,7 @@ pm_restore_free(struct pm_restore *restore)
 	pm_decoders_free(restore->decoders);
 	pm_maplist_clear(&restore->list);
 	free(restore->spare);
-	free(restore->old);
-	free(restore->new);
+	pm_resolve_close(&restore->resolve);
 	free(restore);
 }
 
@@ -151,7 +144,7 @@ begin(struct pm_restore *restore)
 	enum pm_status status;
 
 	restore->begun = 1;
-	restore->page_size = (size_t)1 << reader->stream.page_shift;
+	restore->resolve.page_size = (size_t)1 << reader->stream.page_shift;
 	status = reader->regions > 0 &&
 	    reader->region[0].kind == PM_REGION_PROCESS
 	    ? plan_process(restore, &plan) : plan_blocks(restore, &plan);
@@ -164,204 +157,6 @@ begin(struct pm_restore *restore)
 	pm_layout_free(plan.layout);
 	pm_layout_free(plan.old_layout);
 	return status;
-}
-
-/* Pages of the region, in words, for a message. */
-static enum pm_status
-fail_pages(struct pm_restore *restore, enum pm_status status,
-    const struct pm_record *rec, uint64_t page, uint64_t pages,
-    const char *what)
-{
-	return pm_fault_set(restore->fault, status, NULL,
-	    "region %.64s, pages %" PRIu64 " to %" PRIu64 ": %s",
-	    restore->reader->region[rec->region].name, page,
-	    page + pages - 1, what);
-}
-
-/* The slot of a page that was never written, whose content is no news. */
-static int
-is_virgin(const struct pm_restore *restore, uint32_t region, uint64_t page)
-{
-	struct pm_place place;
-
-	if (restore->target->virgin == UINT64_MAX)
-		return 0;
-	place = pm_layout_find(restore->target->image.layout, region, page);
-	return place.held && place.slot >= restore->target->virgin;
-}
-
-/*
- * An old page leaves the id.  Where there is a table it must be the page
- * that the table knows: else somebody changed it behind our back.
- */
-static enum pm_status
-forget_old(struct pm_restore *restore, const struct pm_record *rec,
-    uint64_t page, struct pm_digest content, int leaves)
-{
-	struct pm_target *target = restore->target;
-	uint64_t key = restore->reader->region[rec->region].key;
-
-	if (target->table.fd >= 0) {
-		struct pm_place place = pm_layout_find(target->image.layout,
-		    rec->region, page);
-		struct pm_digest known = content;
-		enum pm_status status = PM_OK;
-
-		if (place.held)
-			status = pm_table_get(&target->table, place.slot,
-			    &known);
-		if (status != PM_OK)
-			return status;
-		if (!pm_digest_equal(known, content))
-			return fail_pages(restore, PM_ERR_MISMATCH, rec, page,
-			    1, "changed in the target since its table was "
-			    "made");
-	}
-	if (leaves)
-		target->id = pm_digest_subtract(target->id,
-		    pm_hash_page(content, key, page));
-	return PM_OK;
-}
-
-struct walk {
-	const struct pm_record *rec;
-	uint32_t from;			/* bytes of payload passed */
-	uint32_t built;			/* RAW and DELTA pages so far */
-	int copying;			/* they are built in new */
-	struct pm_digest digest;
-	struct pm_digest added;		/* to the id, by RAW and DELTA */
-};
-
-/* The last page of a region holds nothing behind its end. */
-static int
-has_tail(const struct pm_restore *restore, const struct pm_record *rec,
-    uint64_t page, const uint8_t *content)
-{
-	uint64_t length = restore->reader->region[rec->region].length;
-	uint64_t at = page * restore->page_size;
-
-	for (uint64_t i = length > at ? length - at : 0;
-	    i < restore->page_size; i++)
-		if (content[i] != 0)
-			return 1;
-	return 0;
-}
-
-/* One page of an entry; old is what the target holds there, or NULL. */
-static enum pm_status
-resolve(struct pm_restore *restore, struct walk *walk,
-    struct pm_entry entry, uint64_t page, const uint8_t *old)
-{
-	const struct pm_record *rec = walk->rec;
-	uint64_t key = restore->reader->region[rec->region].key;
-	enum pm_kind kind = pm_entry_kind(entry);
-	size_t size = restore->page_size;
-	uint8_t *to = restore->new + walk->built * size;
-	const uint8_t *content = rec->payload + walk->from;
-	struct pm_digest hash;
-
-	if (kind == PM_SAME)
-		content = old;
-	else if (kind == PM_DELTA) {
-		memcpy(to, old, size);
-		if (pm_xbzrle_decode(to, size, content,
-		    pm_entry_length(entry), NULL) != PM_OK)
-			return fail_pages(restore, PM_ERR_CORRUPT, rec, page,
-			    1, "delta does not decode");
-		content = to;
-	} else if (walk->copying) {
-		memcpy(to, content, size);
-		content = to;
-	}
-	hash = pm_hash_page(pm_hash_content(content, size), key, page);
-	walk->digest = pm_digest_add(walk->digest, hash);
-	if (kind == PM_SAME)
-		return PM_OK;
-	if (has_tail(restore, rec, page, content))
-		return fail_pages(restore, PM_ERR_CORRUPT, rec, page, 1,
-		    "bytes stand behind the end of the region");
-	walk->added = pm_digest_add(walk->added, hash);
-	walk->from += pm_entry_length(entry);
-	walk->built++;
-	return PM_OK;
-}
-
-/*
- * The entries with content from *at on whose pages follow each other, as
- * one run: what the target holds is read at once.
- */
-static enum pm_status
-resolve_run(struct pm_restore *restore, struct walk *walk, uint32_t *at)
-{
-	const struct pm_record *rec = walk->rec;
-	uint64_t first = rec->first + rec->entry[*at].page, page = first;
-	size_t size = restore->page_size;
-	uint32_t end = *at;
-	enum pm_status status = PM_OK;
-	int virgin = is_virgin(restore, rec->region, first);
-
-	while (end < rec->entries && pm_entry_kind(rec->entry[end]) <= PM_SAME
-	    && rec->first + rec->entry[end].page == page)
-		page += pm_entry_pages(rec->entry[end++]);
-	if (virgin)
-		memset(restore->old, 0, (size_t)(page - first) * size);
-	else
-		status = pm_image_read(&restore->target->image, rec->region,
-		    first, (uint32_t)(page - first), restore->old);
-	for (page = first; status == PM_OK && *at < end; (*at)++) {
-		struct pm_entry entry = rec->entry[*at];
-		int leaves = pm_entry_kind(entry) != PM_SAME;
-
-		for (uint32_t i = 0; i < pm_entry_pages(entry) &&
-		    status == PM_OK; i++, page++) {
-			const uint8_t *old = restore->old + (page - first) *
-			    size;
-
-			status = resolve(restore, walk, entry, page, old);
-			if (status == PM_OK && !virgin)
-				status = forget_old(restore, rec, page,
-				    pm_hash_content(old, size), leaves);
-		}
-	}
-	return status;
-}
-
-static int
-has_delta(const struct pm_record *rec)
-{
-	for (uint32_t i = 0; i < rec->entries; i++)
-		if (pm_entry_kind(rec->entry[i]) == PM_DELTA)
-			return 1;
-	return 0;
-}
-
-/* Work out and check every page with content; nothing is written. */
-static enum pm_status
-verify(struct pm_restore *restore, const struct pm_record *rec)
-{
-	struct walk walk = { .rec = rec, .copying = has_delta(rec) };
-	enum pm_status status = PM_OK;
-	int leans = 0;
-
-	for (uint32_t at = 0; at < rec->entries && status == PM_OK;) {
-		enum pm_kind kind = pm_entry_kind(rec->entry[at]);
-
-		leans |= kind == PM_DELTA || kind == PM_SAME;
-		if (kind <= PM_SAME)
-			status = resolve_run(restore, &walk, &at);
-		else
-			at++;
-	}
-	if (status != PM_OK)
-		return status;
-	if (!pm_digest_equal(walk.digest, rec->digest))
-		return fail_pages(restore, leans ? PM_ERR_MISMATCH
-		    : PM_ERR_CORRUPT, rec, rec->first, pm_record_span(rec),
-		    leans ? "are not what the stream's deltas start from, or "
-		    "were damaged on the way" : "were damaged on the way");
-	restore->target->id = pm_digest_add(restore->target->id, walk.added);
-	restore->pages = walk.copying ? restore->new : rec->payload;
-	return PM_OK;
 }
 
 static enum pm_status
@@ -378,12 +173,12 @@ set_table(struct pm_restore *restore, uint32_t region, uint64_t page,
 		return PM_OK;
 	return pm_table_set(&target->table, place.slot, content == NULL
 	    ? (struct pm_digest){ 0, 0 }
-	    : pm_hash_content(content, restore->page_size));
+	    : pm_hash_content(content, restore->resolve.page_size));
 }
 
 /* Slots up to the end of these pages are no longer virgin. */
 static void
-deflower(struct pm_restore *restore, uint32_t region, uint64_t page,
+mark_written(struct pm_restore *restore, uint32_t region, uint64_t page,
     uint64_t pages)
 {
 	struct pm_target *target = restore->target;
@@ -403,7 +198,8 @@ write_run(struct pm_restore *restore, const struct pm_record *rec,
     uint32_t *at, uint32_t *built)
 {
 	uint64_t first = rec->first + rec->entry[*at].page;
-	const uint8_t *from = restore->pages + *built * restore->page_size;
+	size_t size = restore->resolve.page_size;
+	const uint8_t *from = restore->resolve.pages + *built * size;
 	uint32_t pages = 0;
 	enum pm_status status = PM_OK;
 
@@ -420,9 +216,9 @@ write_run(struct pm_restore *restore, const struct pm_record *rec,
 	    pages, from);
 	for (uint32_t i = 0; i < pages && status == PM_OK; i++)
 		status = set_table(restore, rec->region, first + i,
-		    from + i * restore->page_size);
-	restore->counts.written += pages * restore->page_size;
-	deflower(restore, rec->region, first, pages);
+		    from + i * size);
+	restore->counts.written += pages * size;
+	mark_written(restore, rec->region, first, pages);
 	return status;
 }
 
@@ -432,8 +228,9 @@ forget_run(struct pm_restore *restore, const struct pm_record *rec,
     uint64_t page, uint64_t pages)
 {
 	struct pm_target *target = restore->target;
-	uint32_t most = PM_PAYLOAD_MAX / (uint32_t)restore->page_size;
-	uint64_t now;
+	size_t size = restore->resolve.page_size;
+	const uint8_t *old = restore->resolve.old;
+	uint64_t now, most = PM_PAYLOAD_MAX / size;
 
 	for (; pages > 0; page += now, pages -= now) {
 		enum pm_status status;
@@ -447,12 +244,12 @@ forget_run(struct pm_restore *restore, const struct pm_record *rec,
 			if (now > most)
 				now = most;
 			status = pm_image_read(&target->image, rec->region,
-			    page, (uint32_t)now, restore->old);
+			    page, (uint32_t)now, restore->resolve.old);
 		}
 		for (uint64_t i = 0; data && status == PM_OK && i < now; i++) {
-			status = forget_old(restore, rec, page + i,
-			    pm_hash_content(restore->old +
-			    i * restore->page_size, restore->page_size), 1);
+			status = pm_resolve_forget(&restore->resolve, rec,
+			    page + i, pm_hash_content(old + i * size, size),
+			    1);
 			if (status == PM_OK)
 				status = set_table(restore, rec->region,
 				    page + i, NULL);
@@ -468,7 +265,8 @@ take_run(struct pm_restore *restore, const struct pm_record *rec,
     uint64_t page, uint64_t pages)
 {
 	struct pm_target *target = restore->target;
-	int virgin = is_virgin(restore, rec->region, page);
+	int virgin = pm_resolve_is_virgin(&restore->resolve, rec->region,
+	    page);
 	enum pm_status status = PM_OK;
 
 	if (!virgin)
@@ -476,7 +274,7 @@ take_run(struct pm_restore *restore, const struct pm_record *rec,
 	if (status == PM_OK && !(virgin && target->blank))
 		status = pm_image_punch(&target->image, rec->region, page,
 		    pages);
-	deflower(restore, rec->region, page, pages);
+	mark_written(restore, rec->region, page, pages);
 	return status;
 }
 
@@ -489,7 +287,7 @@ take_pages(struct pm_restore *restore, struct pm_record *rec)
 	status = pm_decoders_undo(restore->decoders, rec, &restore->spare,
 	    restore->fault);
 	if (status == PM_OK)
-		status = verify(restore, rec);
+		status = pm_resolve_record(&restore->resolve, rec);
 	if (status == PM_OK)
 		status = pm_target_touch(restore->target);
 	while (at < rec->entries && status == PM_OK) {
@@ -519,6 +317,37 @@ take_pages(struct pm_restore *restore, struct pm_record *rec)
 	return status;
 }
 
+/* What was written on a device that kept the rest has no id before END. */
+static int
+knows_id(const struct pm_target *target)
+{
+	return target->virgin == UINT64_MAX || target->blank;
+}
+
+static enum pm_status
+check_id(struct pm_restore *restore, struct pm_digest wants)
+{
+	char is[PM_DIGEST_TEXT], says[PM_DIGEST_TEXT];
+
+	if (pm_digest_equal(restore->target->id, wants))
+		return PM_OK;
+	pm_digest_text(restore->target->id, is);
+	pm_digest_text(wants, says);
+	return pm_fault_set(restore->fault, PM_ERR_MISMATCH, NULL,
+	    "leads to generation %s, not %s as it says", is, says);
+}
+
+static enum pm_status
+take_round(struct pm_restore *restore, const struct pm_record *rec)
+{
+	struct pm_round round;
+	enum pm_status status = pm_round_unpack(&round, rec, restore->fault);
+
+	if (status != PM_OK || !round.known || !knows_id(restore->target))
+		return status;
+	return check_id(restore, round.generation);
+}
+
 static enum pm_status
 take_end(struct pm_restore *restore)
 {
@@ -536,17 +365,12 @@ take_end(struct pm_restore *restore)
 		    "from %s", is, wants);
 	}
 	/* A device kept what no page of the stream was written over. */
-	if (target->virgin != UINT64_MAX && !target->blank)
-		status = pm_image_id(&target->image, restore->old,
+	if (!knows_id(target))
+		status = pm_image_id(&target->image, restore->resolve.old,
 		    &target->id);
-	if (status != PM_OK)
+	if (status != PM_OK ||
+	    (status = check_id(restore, end->to)) != PM_OK)
 		return status;
-	if (!pm_digest_equal(target->id, end->to)) {
-		pm_digest_text(target->id, is);
-		pm_digest_text(end->to, wants);
-		return pm_fault_set(restore->fault, PM_ERR_MISMATCH, NULL,
-		    "leads to generation %s, not %s as it says", is, wants);
-	}
 	restore->begun = 0;
 	restore->counts.generations++;
 	if ((status = pm_target_commit(target)) != PM_OK)
@@ -580,6 +404,8 @@ pm_restore_take(struct pm_restore *restore, struct pm_record *rec)
 	}
 	if (status == PM_OK && rec->type == PM_TYPE_PAGES)
 		status = take_pages(restore, rec);
+	if (status == PM_OK && rec->type == PM_TYPE_ROUND)
+		status = take_round(restore, rec);
 	if (status == PM_OK && rec->type == PM_TYPE_END)
 		status = take_end(restore);
 	return status;

@@ -54,23 +54,20 @@ lock(struct pm_target *target, int fd)
 	return PM_OK;
 }
 
+/* Before it is opened: that alone has effects on some devices. */
 static enum pm_status
-look_at_file(struct pm_target *target, int fd)
+check_kind(struct pm_target *target, mode_t mode)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return fail(target, PM_ERR_READ);
-	if (S_ISBLK(st.st_mode) && !target->in_place)
+	if (S_ISBLK(mode) && !target->in_place)
 		return refuse(target, "is a block device, which cannot be "
 		    "replaced; --in-place writes it");
-	if (S_ISBLK(st.st_mode) && target->trust_table)
+	if (S_ISBLK(mode) && target->trust_table)
 		return refuse(target, "is a block device, whose times do not "
 		    "tell that it changed; leave --trust-table out");
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+	if (!S_ISREG(mode) && !S_ISBLK(mode))
 		return refuse(target, "is not a regular file");
-	target->is_device = S_ISBLK(st.st_mode);
-	return lock(target, fd);
+	target->is_device = S_ISBLK(mode);
+	return PM_OK;
 }
 
 enum pm_status
@@ -78,6 +75,7 @@ pm_target_open(struct pm_target *target, const char *path, int in_place,
     int trust_table, struct pm_fault *fault)
 {
 	enum pm_status status;
+	struct stat st;
 	int fd;
 
 	*target = (struct pm_target){
@@ -95,10 +93,16 @@ pm_target_open(struct pm_target *target, const char *path, int in_place,
 	if ((target->buf = pm_record_buffer()) == NULL)
 		return fail(target, PM_ERR_SYSTEM);
 	target->torn = access(target->torn_path, F_OK) == 0;
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
+	if (stat(path, &st) != 0)
 		return errno == ENOENT ? PM_OK : fail(target, PM_ERR_WRITE);
-	if ((status = look_at_file(target, fd)) != PM_OK) {
+	if ((status = check_kind(target, st.st_mode)) != PM_OK)
+		return status;
+	/* A device that is mounted, or mounted meanwhile, is busy. */
+	fd = open(path, O_RDWR | O_CLOEXEC | (target->is_device ? O_EXCL
+	    : 0));
+	if (fd < 0)
+		return fail(target, PM_ERR_WRITE);
+	if ((status = lock(target, fd)) != PM_OK) {
 		close(fd);
 		return status;
 	}

@@ -16,7 +16,7 @@ core mapfile gather
 image
 move
 base source target
-held older source_image source_process source_spool target_open
+held older resolve source_image source_process source_spool target_open
 capture delta squeeze restore
 filter
 ring

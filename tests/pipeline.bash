@@ -6,7 +6,7 @@
 # takes longer to start.
 step() {
 	if grep -q __asan_init "$(command -v pm-apply)"; then
-		echo "$(($1 * 11))"
+		echo "$(($1 * 5))"
 	else
 		echo "$1"
 	fi

@@ -263,7 +263,7 @@ not_running() { ! kill -0 "$fed" 2>/dev/null; }
 	generations 300000
 	mkdir target
 	run -1 --separate-stderr pm-apply target <full.pms
-	[[ "$stderr" == "pm-apply: target: Is a directory" ]]
+	[[ "$stderr" == "pm-apply: target: is not a regular file" ]]
 	rmdir target
 	mkfifo target
 	run -1 --separate-stderr timeout 5 pm-apply target <full.pms
@@ -273,6 +273,12 @@ not_running() { ! kill -0 "$fed" 2>/dev/null; }
 	[[ "$stderr" == "pm-apply: /dev/null: is not a regular file" ]]
 	[ -c /dev/null ]
 	run -1 pm-apply missing/target <full.pms
+	# A link to nothing is not replaced by a file.
+	ln -s nowhere target
+	run -1 --separate-stderr pm-apply target <full.pms
+	[[ "$stderr" == "pm-apply: target: "*"No such file or directory" ]]
+	[ -L target ]
+	rm target
 	run -2 pm-apply - <full.pms
 	run -2 pm-apply <full.pms
 	run -2 pm-apply a b <full.pms
@@ -770,7 +776,7 @@ process() { # the golden stream of a process
 		case $status in
 		0)	# Names and such do not count in the generation.
 			cmp core target ;;
-		1)	grep -q 'core file that pm-apply did not write' err ;;
+		1)	grep -q 'is not a core file that pm-apply wrote' err ;;
 		3)	grep -Eq 'holds generation|is not a core file' err ;;
 		*)	false ;;
 		esac

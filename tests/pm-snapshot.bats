@@ -170,7 +170,7 @@ arrives() { # IMAGE OPTION...: as it is, through a stream of those options
 	printf '\x7fELF\x02\x01\x01%09d\x04\x00\x3e%01000d' 0 0 >img
 	printf '\x00' | dd of=img bs=1 seek=7 conv=notrunc status=none
 	run -1 --separate-stderr pm-snapshot -o out img
-	[[ "$stderr" == *"a core file that pm-apply did not write" ]]
+	[[ "$stderr" == *"is not a core file that pm-apply wrote" ]]
 	run -1 pm-snapshot -o out --format core img
 	arrives img --format raw
 	cp img new

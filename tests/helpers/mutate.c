@@ -165,6 +165,7 @@ main(int argc, char *argv[])
 {
 	size_t size, old_size = 0, new_size = 0, step;
 	char *bytes, *old = NULL, *new = NULL;
+	const char *wrong = NULL;
 	unsigned counts[2] = { 0, 0 };
 
 	if (argc < 8)
@@ -180,7 +181,6 @@ main(int argc, char *argv[])
 	split(argv + 7);
 	for (size_t at = 0; at < size; at += step) {
 		int status[STAGES], taken = 0;
-		const char *wrong;
 
 		if (target != NULL && (at == 0 || !is_now(old, old_size)))
 			store(target, old, old_size);
@@ -197,8 +197,12 @@ main(int argc, char *argv[])
 		for (int i = 0; i < stages; i++)
 			printf(" %s %#x", stage[i][0], (unsigned)status[i]);
 		putchar('\n');
-		return 1;
+		break;
 	}
-	printf("taken %u refused %u\n", counts[1], counts[0]);
-	return 0;
+	if (wrong == NULL)
+		printf("taken %u refused %u\n", counts[1], counts[0]);
+	free(bytes);
+	free(old);
+	free(new);
+	return wrong != NULL;
 }

@@ -30,7 +30,7 @@ static size_t wire_size, wire_at;
 static struct pm_writer writer;
 static struct pm_record *rec;
 static struct pm_fault fault;
-static char directory[] = "/tmp/pm-restore-XXXXXX";
+static char directory[] = "/dev/shm/pm-restore-XXXXXX";
 static char path[64];
 static uint64_t state;
 
@@ -136,7 +136,7 @@ resize(uint32_t number, uint64_t length)
 
 	region[number].length = length;
 	if (length < old)
-		memset(bytes + length, 0, sizeof(memory[0]) - length);
+		memset(bytes + length, 0, (size_t)(sizeof(memory[0]) - length));
 }
 
 static void
@@ -219,6 +219,17 @@ put_pages(uint32_t number, uint64_t from, uint64_t to, int gaps, int deltas)
 	put();
 }
 
+static void
+put_round(struct pm_digest is)
+{
+	struct pm_round round = { .number = 1, .known = 1, .generation = is,
+	    .records = writer.records, .pages = writer.pages };
+
+	pm_record_clear(rec, PM_TYPE_ROUND);
+	pm_round_pack(&round, rec);
+	put();
+}
+
 /* All pages of all regions, in parts and in no order, some of them twice. */
 static void
 put_full(void)
@@ -249,6 +260,8 @@ put_full(void)
 		if (chance(3) == 0)
 			put_pages(part[i].number, part[i].from, part[i].to,
 			    0, 0);
+		if (chance(5) == 0)
+			put_round(generation());
 	}
 }
 
@@ -273,6 +286,8 @@ put_changes(void)
 			continue;
 		from = chance(all);
 		put_pages(number, from, from + 1 + chance(all - from), 1, 1);
+		if (chance(4) == 0)
+			put_round(generation());
 	}
 }
 
@@ -482,6 +497,16 @@ test_lies(void)
 	put_end(from, to);
 	CHECK(is_refused(PM_ERR_MISMATCH, "leads to generation "));
 
+	/* Or a round does. */
+	begin_small(20000, 0);
+	from = generation();
+	put_pages(0, 1, 2, 0, 0);
+	to = generation();
+	to.high++;
+	put_round(to);
+	put_end(from, generation());
+	CHECK(is_refused(PM_ERR_MISMATCH, "leads to generation "));
+
 	/* A digest of other pages. */
 	begin_small(20000, 0);
 	from = generation();
@@ -620,6 +645,9 @@ main(int argc, char *argv[])
 	state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	wire = malloc(ROOM);
 	rec = pm_record_new();
+	/* In memory, for each generation is made durable. */
+	if (access("/dev/shm", W_OK) != 0)
+		strcpy(directory, "/tmp/pm-restore-XXXXXX");
 	if (wire == NULL || rec == NULL || mkdtemp(directory) == NULL)
 		return 1;
 	snprintf(path, sizeof(path), "%s/target", directory);
