@@ -30,6 +30,7 @@ LDLIBS       = -lpopt $(CODECS) -pthread
 LINK         = $(CC) $(LDHARD) $(CFLAGS) $(LDFLAGS)
 
 LIB_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(wildcard lib/*.c)))
+CLI_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(filter-out cmd/pm-%.c,$(wildcard cmd/*.c))))
 PROGS    = $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/pm-*.c)))
 UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
 BENCH    = $B/bench/kernels
@@ -52,7 +53,11 @@ $B/libpm.a: $(LIB_OBJ)
 	rm -f $@
 	$(AR) rcD $@ $(LIB_OBJ)
 
-$B/pm-%: $B/cmd/pm-%.o $B/cmd/cli.o $B/cmd/cli_values.o $B/cmd/report.o $B/libpm.a
+$B/cli.a: $(CLI_OBJ)
+	rm -f $@
+	$(AR) rcD $@ $(CLI_OBJ)
+
+$B/pm-%: $B/cmd/pm-%.o $B/cli.a $B/libpm.a
 	$(LINK) -o $@ $^ $(LDLIBS)
 
 $B/%.o: %.c Makefile

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "codec.h"
 #include "image.h"
+#include "image_options.h"
 #include "source.h"
 #include "stream.h"
 
@@ -27,6 +28,7 @@ static struct poptOption options[] = {
 	    "print JSON, an object for each stream or record", NULL },
 	{ "id", '\0', POPT_ARG_STRING, &id_path, 0,
 	    "print the generation id of the image or core FILE", "FILE" },
+	IMAGE_OPTIONS,
 	POPT_TABLEEND
 };
 
@@ -364,17 +366,13 @@ show_sum(uint64_t bytes)
 static void
 show_id(void)
 {
-	enum pm_source_format format;
-	struct pm_source *source;
+	struct pm_source *source = image_open(id_path);
 	struct pm_image image;
 	struct pm_digest id;
 	uint8_t *buf = pm_record_buffer();
 
 	if (buf == NULL)
 		cli_die(CLI_FAILURE, "%s", strerror(errno));
-	cli_check(pm_source_detect(id_path, &format, &cli_fault));
-	cli_check(pm_source_open_image(&source, id_path, format,
-	    PM_PAGE_SHIFT_MIN, NULL, 0, &cli_fault));
 	cli_check(pm_image_open(&image, id_path, source->region,
 	    source->regions, source->page_shift, 0, &cli_fault));
 	cli_check(pm_image_id(&image, buf, &id));
@@ -433,6 +431,8 @@ main(int argc, char *argv[])
 	if (id_path != NULL && cli_operand() != NULL)
 		cli_die(CLI_USAGE, "%s: --id reads an image and no stream",
 		    cli_operand());
+	if (id_path == NULL && image_options.regions != NULL)
+		cli_die(CLI_USAGE, "--region is for --id");
 	fd = id_path == NULL ? cli_input() : -1;
 	report = cli_report();
 	if ((report = dup(report)) < 0 || (out = fdopen(report, "w")) == NULL)

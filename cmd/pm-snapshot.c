@@ -11,6 +11,7 @@
 
 #include "capture.h"
 #include "cli.h"
+#include "image_options.h"
 #include "maplist.h"
 #include "outfile.h"
 #include "size.h"
@@ -18,9 +19,9 @@
 #include "table.h"
 
 static const char *base_path, *since_path, *save_path;
-static const char *pid_text, *spool, *format_text = "auto";
-static const char *record_text = "256K", *page_text = "4K";
-static const char **globs, **region_texts;
+static const char *pid_text, *spool;
+static const char *record_text = "256K";
+static const char **globs;
 
 static struct poptOption options[] = {
 	{ "base", '\0', POPT_ARG_STRING, &base_path, 0,
@@ -35,12 +36,7 @@ static struct poptOption options[] = {
 	    "of a process, only mappings named like GLOB", "GLOB" },
 	{ "spool", '\0', POPT_ARG_STRING, &spool, 0,
 	    "freeze a process only for a copy to a file in DIR", "DIR" },
-	{ "format", '\0', POPT_ARG_STRING, &format_text, 0,
-	    "of the source: auto, raw or core (auto)", "NAME" },
-	{ "region", '\0', POPT_ARG_ARGV, &region_texts, 0,
-	    "cut a raw image: NAME:ADDRESS:SIZE, in order", "REGION" },
-	{ "page-size", '\0', POPT_ARG_STRING, &page_text, 0,
-	    "of an image: 4K to 64K (4K)", "SIZE" },
+	IMAGE_OPTIONS,
 	{ "record-size", '\0', POPT_ARG_STRING, &record_text, 0,
 	    "of pages in a record: one page to 1M (256K)", "SIZE" },
 	POPT_TABLEEND
@@ -52,19 +48,6 @@ static const struct cli_program about = {
 	.memory = "about 3 MiB, and what the list of mappings takes",
 };
 
-static unsigned
-page_shift(void)
-{
-	uint64_t size = cli_size("--page-size", page_text);
-
-	for (unsigned shift = PM_PAGE_SHIFT_MIN; shift <= PM_PAGE_SHIFT_MAX;
-	    shift++)
-		if (size == UINT64_C(1) << shift)
-			return shift;
-	cli_die(CLI_USAGE, "--page-size: %s: not one of 4K 8K 16K 32K 64K",
-	    page_text);
-}
-
 static uint32_t
 record_size(unsigned shift)
 {
@@ -74,57 +57,6 @@ record_size(unsigned shift)
 		cli_die(CLI_USAGE, "--record-size: %s: not in one page..1M",
 		    record_text);
 	return (uint32_t)(size >> shift << shift);
-}
-
-/* NAME:ADDRESS:SIZE, the address in hexadecimal after 0x. */
-static struct pm_region
-parse_region(const char *text)
-{
-	const char *colon = strchr(text, ':'), *size;
-	struct pm_region region = { 0 };
-	char address[32], *end;
-
-	if (colon == NULL || colon == text ||
-	    colon - text > (ptrdiff_t)PM_NAME_MAX ||
-	    (size = strchr(colon + 1, ':')) == NULL ||
-	    (size_t)(size - colon) > sizeof(address))
-		cli_die(CLI_USAGE, "--region: %s: not NAME:ADDRESS:SIZE",
-		    text);
-	memcpy(region.name, text, (size_t)(colon - text));
-	memcpy(address, colon + 1, (size_t)(size - colon - 1));
-	address[size - colon - 1] = '\0';
-	errno = 0;
-	if (strncmp(address, "0x", 2) == 0) {
-		region.address = strtoull(address, &end, 16);
-		if (errno != 0 || *end != '\0' || address[2] == '\0')
-			cli_die(CLI_USAGE, "--region: %s: bad address", text);
-	} else
-		region.address = cli_size("--region", address);
-	region.length = *++size == '\0' ? 0 : cli_size("--region", size);
-	if (region.address > INT64_MAX ||
-	    (region.address & (PM_PAGE_MAX - 1)) != 0)
-		cli_die(CLI_USAGE, "--region: %s: bad address", text);
-	return region;
-}
-
-static const struct pm_region *
-parse_regions(uint32_t *count)
-{
-	static struct pm_region region[PM_REGIONS_MAX];
-
-	for (*count = 0; region_texts != NULL && region_texts[*count] != NULL;
-	    (*count)++)
-		;
-	if (*count > PM_REGIONS_MAX)
-		cli_die(CLI_USAGE, "--region: more than 1024");
-	for (uint32_t i = 0; i < *count; i++) {
-		region[i] = parse_region(region_texts[i]);
-		for (uint32_t j = 0; j < i; j++)
-			if (strcmp(region[i].name, region[j].name) == 0)
-				cli_die(CLI_USAGE, "--region: %s: named twice",
-				    region[i].name);
-	}
-	return region;
 }
 
 /* An image on standard input must be a file: holes are sought in it. */
@@ -146,29 +78,6 @@ image_path(void)
 }
 
 static struct pm_source *
-open_image(const char *path)
-{
-	enum pm_source_format format = PM_SOURCE_RAW;
-	struct pm_source *source;
-	const struct pm_region *cut;
-	uint32_t cuts;
-
-	if (strcmp(format_text, "auto") == 0)
-		cli_check(pm_source_detect(path, &format, &cli_fault));
-	else if (strcmp(format_text, "core") == 0)
-		format = PM_SOURCE_CORE;
-	else if (strcmp(format_text, "raw") != 0)
-		cli_die(CLI_USAGE, "--format: %s: not auto, raw or core",
-		    format_text);
-	cut = parse_regions(&cuts);
-	if (cuts > 0 && format == PM_SOURCE_CORE)
-		cli_die(CLI_USAGE, "--region: %s is a core file", path);
-	cli_check(pm_source_open_image(&source, path, format, page_shift(),
-	    cut, cuts, &cli_fault));
-	return source;
-}
-
-static struct pm_source *
 open_process(void)
 {
 	struct pm_process_options how = {
@@ -179,7 +88,7 @@ open_process(void)
 	if (cli_operand() != NULL)
 		cli_die(CLI_USAGE, "%s: a file and --pid are two sources",
 		    cli_operand());
-	if (region_texts != NULL)
+	if (image_options.regions != NULL)
 		cli_die(CLI_USAGE, "--region is for images");
 	cli_check(pm_source_open_process(&source,
 	    (pid_t)cli_number("--pid", pid_text, 1, INT_MAX), &how,
@@ -308,8 +217,8 @@ main(int argc, char *argv[])
 	if (save_path != NULL)
 		take_stamp(pid_text != NULL ? NULL : image_path());
 	if (base_path != NULL)
-		how.base = open_image(base_path);
-	source = pid_text != NULL ? open_process() : open_image(image_path());
+		how.base = image_open(base_path);
+	source = pid_text != NULL ? open_process() : image_open(image_path());
 	how.record_size = record_size(source->page_shift);
 	if (since_path != NULL) {
 		cli_check(pm_table_open(&since, since_path, &cli_fault));

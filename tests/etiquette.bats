@@ -516,7 +516,7 @@ leave_early() { # PROGRAM: its status when nobody reads what it writes
 		[ ! -s err ]
 		run ! grep -Evx '\{"program":"'"$program"'","seconds":[0-9.]+,'\
 '"records":[0-9]+,"pages":[0-9]+,"total_pages":[0-9]+,'\
-'"bytes_in":[0-9]+,"bytes_out":[0-9]+\}' lines
+'"bytes_in":[0-9]+,"total_bytes":[0-9]+,"bytes_out":[0-9]+\}' lines
 		case $program in
 		pm-delta) [ "$(wc -l <lines)" -ge 2 ] ;;
 		*) [ "$(wc -l <lines)" -ge 1 ] ;;

@@ -17,7 +17,10 @@ programs() {
 }
 
 in_source() { # PROGRAM: options in its tables
-	cat "$(top)/cmd/$1.c" "$(top)"/cmd/cli*.c |
+	local shared=()
+	! grep -q IMAGE_OPTIONS "$(top)/cmd/$1.c" ||
+	    shared=("$(top)/cmd/image_options.h")
+	cat "$(top)/cmd/$1.c" "${shared[@]}" "$(top)"/cmd/cli*.c |
 	    sed -n "s/.*{ \"\([a-z-]*\)\", '\(\\\\0\|.\)', POPT.*/\2 \1/p" |
 	    sed 's/^\\0/-/' | LC_ALL=C sort
 }

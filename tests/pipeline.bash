@@ -140,31 +140,47 @@ kill_at_random() {
 	[ "$(cd dir && names)" = target ]
 }
 
-# flat PIECES: bytes of memory that each program of a long pipe took at most,
-# where the image in $shm is so many times the file piece.
-flat() {
+# chain STREAMS: a full one of 64 MiB, and then from a to b and back so often.
+chain() {
 	local i
 
-	for ((i = 0; i < $1; i++)); do cat piece; done >"$shm/img"
-	pm-recv --stats 5 unix:"$shm/s" 3>&- | pm-compress -d -j 2 --stats 6 |
-	    pm-delta -d --stats 7 | pm-apply --stats 8 "$shm/target" >id 3>&- &
-	pm-snapshot --record-size 1M --stats 1 "$shm/img" |
-	    pm-delta --cache-size 16M --stats 2 |
-	    pm-compress -c lz4 -j 2 --stats 3 |
-	    pm-send --timeout 10 --stats 4 unix:"$shm/s"
-	wait $!
-	cmp "$shm/img" "$shm/target"
-	rm "$shm/img" "$shm/target"
-	for i in 1 2 3 4 5 6 7 8; do value $i peak_rss; done
+	cat full.pms
+	for ((i = 1; i < $1; i += 2)); do cat there.pms back.pms; done
 }
 
-# is_flat PIECES PIECES: it took the same for both, give or take a MiB.
+# took STREAMS IMAGES: bytes of memory that each program took at most, of a
+# chain of so many streams, and of an image so many times as long as a.
+took() {
+	local i
+
+	rm -f "$shm"/*
+	pm-recv --stats 1 unix:"$shm/s" 3>&- | pm-compress -d -j 2 --stats 2 |
+	    pm-delta -d --stats 3 |
+	    pm-apply --in-place --stats 4 "$shm/target" >id 3>&- &
+	chain "$1" | pm-delta --cache-size 16M --stats 5 |
+	    pm-compress -c lz4 -j 2 --stats 6 |
+	    pm-send --timeout 10 --stats 7 unix:"$shm/s"
+	wait $!
+	cmp a "$shm/target"
+	[ "$(wc -l <id)" -ge "$1" ]
+	for ((i = 0; i < $2; i++)); do cat a; done >"$shm/img"
+	pm-snapshot --record-size 1M --stats 8 "$shm/img" >/dev/null
+	pm-snapshot --base "$shm/img" --stats 9 "$shm/img" >/dev/null
+	for i in 1 2 3 4 5 6 7 8 9; do value $i peak_rss; done
+}
+
+# is_flat STREAMS IMAGES: they take the same for so many as for three, give or
+# take a MiB.
 is_flat() {
 	shm=$(mktemp -d -p /dev/shm) || skip "needs /dev/shm"
-	seq 10000000 | head -c 64M >piece
-	flat "$1" >few
-	flat "$2" >many
+	seq 10000000 | head -c 64M >a
+	seq 20000000 | tail -c 64M >b
+	pm-snapshot --record-size 1M --save-table t -o full.pms a
+	pm-snapshot --record-size 1M --since t --save-table t -o there.pms b
+	pm-snapshot --record-size 1M --since t -o back.pms a
+	took 3 3 >few
+	took "$1" "$2" >many
 	paste few many
 	paste few many | awk '$2 - $1 > 1048576 { exit 1 }'
-	[ "$(wc -l <many)" -eq 8 ]
+	[ "$(wc -l <many)" -eq 9 ]
 }

@@ -208,3 +208,17 @@ type() {
 	[[ "$output" == *$'\n    000000400000-000000402000 r-xp  00000000 /bin/true\n'* ]]
 	[[ "$output" == *$'\n    00ff00001000-00ff00003000 rw-p+ 00000000 [stack]\n'* ]]
 }
+
+@test "--id takes an image as pm-snapshot does" {
+	image img 40000
+	cut=(--region low:0:16K --region high:0x100000000:)
+	for way in "" "--page-size 8K" "${cut[*]}"; do
+		# shellcheck disable=SC2086	# words of options
+		pm-snapshot $way --stats stats img >stream
+		# shellcheck disable=SC2086
+		run -0 pm-info $way --id img
+		[[ $(cat stats) == *"\"to\":\"$output\""* ]]
+	done
+	run -2 pm-info "${cut[@]}" stream
+	[[ ${lines[0]} == "pm-info: --region is for --id" ]]
+}

@@ -36,6 +36,6 @@ shm=''
 	done
 }
 
-@test "20 GB take no more memory than 2 GB" {
-	is_flat 32 300
+@test "20 GB take no more memory than 200 MB" {
+	is_flat 321 120
 }

@@ -16,7 +16,7 @@ _pm_options() { # PROGRAM: its options
 	pm-apply)
 		echo --in-place --trust-table ;;
 	pm-info)
-		echo --list --verify --json --id ;;
+		echo --list --verify --json --id --format --region --page-size ;;
 	pm-send)
 		echo --raw --insecure --timeout ;;
 	pm-recv)

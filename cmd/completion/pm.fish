@@ -19,9 +19,9 @@ complete -c pm-snapshot -l save-table -rF -d 'Keep a page table of what was sent
 complete -c pm-snapshot -l pid -xa '(__fish_complete_pids)' -d 'Read the memory of a process'
 complete -c pm-snapshot -l map -xa '"[heap]" "[stack]" "[anon]"' -d 'Carry only mappings of that name'
 complete -c pm-snapshot -l spool -xa '(__fish_complete_directories)' -d 'Freeze only for a copy to a file there'
-complete -c pm-snapshot -l format -xa 'auto raw core' -d 'Of the source'
+complete -c pm-snapshot -l format -xa 'auto raw core' -d 'Of the image'
 complete -c pm-snapshot -l region -x -d 'Cut a raw image: NAME:ADDRESS:SIZE'
-complete -c pm-snapshot -l page-size -xa '4K 8K 16K 32K 64K' -d 'Of an image'
+complete -c pm-snapshot -l page-size -xa '4K 8K 16K 32K 64K' -d 'Of a raw image'
 complete -c pm-snapshot -l record-size -x -d 'Of pages in a record'
 
 complete -c pm-delta -l cache-size -x -d 'Remember pages of that size in all'
@@ -41,6 +41,9 @@ complete -c pm-info -l list -d 'Show every record in a line'
 complete -c pm-info -l verify -d 'Check all digests that need no target'
 complete -c pm-info -l json -d 'Print JSON'
 complete -c pm-info -l id -rF -d 'Print the generation id of a file'
+complete -c pm-info -l format -xa 'auto raw core' -d 'Of the image'
+complete -c pm-info -l region -x -d 'Cut a raw image: NAME:ADDRESS:SIZE'
+complete -c pm-info -l page-size -xa '4K 8K 16K 32K 64K' -d 'Of a raw image'
 
 function __pm_address
     set -l word (commandline -ct)

@@ -456,6 +456,9 @@ begin_small(uint64_t length, uint32_t needs)
 	put_stream((struct pm_digest){ 0, 0 }, 0);
 	put_region(0);
 	put_full();
+	begin_pages(0, 2);
+	add_page(PM_RAW, 2);
+	put();
 	put_end((struct pm_digest){ 0, 0 }, generation());
 	CHECK(restore(0, 0, &generations) == PM_END);
 	from = generation();
