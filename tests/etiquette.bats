@@ -387,6 +387,18 @@ receive_cut() { # BYTES: what nc sends of full.pms
 	done
 	pm-snapshot -v -o out a.img <&- >&- 2>&-
 	cmp out full.pms
+	# These speak while their output is open.
+	pm-delta -o delta.pms full.pms
+	pm-delta -o out delta.pms 2>&-
+	cmp out delta.pms
+	drive_port() {
+		pm-recv -v --port-file port -o out :0 2>&- 3>&- &
+		until_true test -s port
+		pm-send ":$(cat port)" <full.pms
+		wait $!
+	}
+	drive_port
+	cmp out full.pms
 }
 
 @test "short reads and writes go on" {

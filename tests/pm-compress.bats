@@ -266,7 +266,6 @@ $place: $codec payload "* ]]
 		done
 		# All the slots may not have been used for the short one.
 		[ "$(cat long.rss)" -lt $(($(cat short.rss) + 3000000)) ]
-		[ "$(cat long.rss)" -lt 20000000 ]
 	done
 }
 
