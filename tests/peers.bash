@@ -36,6 +36,18 @@ end() { # PID
 	wait "$1" || :
 }
 
+# A test that failed may have left some that would wait for ever.
+end_jobs() {
+	local pid
+	for pid in $(jobs -p); do
+		kill "$pid" 2>/dev/null || :
+	done
+}
+
+teardown() {
+	end_jobs
+}
+
 has_ended() { # PID
 	! kill -0 "$1" 2>/dev/null
 }

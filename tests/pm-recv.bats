@@ -9,6 +9,7 @@ setup_file() {
 }
 
 teardown() {
+	end_jobs
 	if mountpoint -q "$BATS_TEST_TMPDIR/small" 2>/dev/null; then
 		umount "$BATS_TEST_TMPDIR/small"
 	fi

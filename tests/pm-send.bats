@@ -10,6 +10,7 @@ setup_file() {
 
 teardown() {
 	local name
+	end_jobs
 	for name in "pm-a-$BATS_TEST_NUMBER-$$" "pm-b-$BATS_TEST_NUMBER-$$"; do
 		if [ -e "/run/netns/$name" ]; then
 			ip netns del "$name"
