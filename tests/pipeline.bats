@@ -6,10 +6,6 @@ load helper
 load images
 load pipeline
 
-teardown() { [ -z "$shm" ] || rm -rf "$shm"; }
-
-shm=''
-
 @test "every prefix of a stream is refused by every program" {
 	small_streams
 	every=$(step 1)
@@ -176,8 +172,4 @@ shm=''
 	[ "$(pm-info --id target)" = "$output" ]
 	[ "$(blocks target)" -lt 64 ]
 	[ "$(blocks target.pm-table)" -lt 128 ]
-}
-
-@test "no program takes more memory as the stream gets longer" {
-	is_flat 31 31
 }

@@ -3,6 +3,7 @@
 # shellcheck shell=bash disable=SC2016,SC2030,SC2031,SC2154
 load helper
 load images
+load pipeline
 
 teardown() {
 	local what
@@ -360,32 +361,7 @@ not_running() { ! kill -0 "$fed" 2>/dev/null; }
 }
 
 @test "killed at any moment, it leaves the old image or the new" {
-	helper scatter 1 20000000 old
-	cp --sparse=always old new
-	helper scatter 2 20000000 new -
-	pm-snapshot --base old -o s.pms new
-	mkdir dir
-	cp --sparse=always old dir/target
-	for round in {1..12}; do
-		pm-apply dir/target <s.pms >/dev/null 2>&1 &
-		pid=$!
-		sleep "0.0$((RANDOM % 40 + 10))"
-		kill -9 $pid 2>/dev/null || :
-		wait $pid || :
-		if cmp -s new dir/target; then
-			echo "# round $round: new"
-			cp --sparse=always old dir/target
-		else
-			echo "# round $round: old"
-			cmp old dir/target
-		fi
-		for name in dir/.[!.]*; do
-			[ ! -e "$name" ] || [ "$name" = dir/.target.pm-new ]
-		done
-	done
-	pm-apply dir/target <s.pms
-	cmp new dir/target
-	[ "$(cd dir && names)" = target ]
+	kill_at_random 12
 }
 
 @test "a name that a kill left is taken away by the next run" {
