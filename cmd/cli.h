@@ -72,6 +72,9 @@ int cli_report(void);
 /* For messages: the name that -o gave, or "<stdout>". */
 const char *cli_output_name(void);
 
+/* Exit when the file that an option names would be replaced by -o. */
+void cli_keep(const char *option, const char *path);
+
 /* True when both paths lead to one regular file. */
 int cli_is_same(const char *a, const char *b);
 

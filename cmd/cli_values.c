@@ -55,3 +55,10 @@ cli_threads(const char *text)
 		return 1;
 	return CPU_COUNT(&set) > 64 ? 64 : (unsigned)CPU_COUNT(&set);
 }
+
+void
+cli_keep(const char *option, const char *path)
+{
+	if (path != NULL && cli_is_same(path, cli_output_name()))
+		cli_die(CLI_USAGE, "%s: %s: is the output", option, path);
+}

@@ -110,6 +110,7 @@ main(int argc, char *argv[])
 	if ((rec = pm_record_new()) == NULL)
 		cli_die(CLI_FAILURE, "%s", strerror(errno));
 
+	cli_keep("--base", base_path);
 	fd = cli_input();
 	cli_check(pm_writer_open(&out, cli_output(), &cli_fault));
 	cli_check(pm_reader_open(&in, fd, &cli_fault));

@@ -213,6 +213,8 @@ main(int argc, char *argv[])
 		cli_die(CLI_USAGE, "--base and --since exclude each other");
 	if (pid_text == NULL && (globs != NULL || spool != NULL))
 		cli_die(CLI_USAGE, "--map and --spool are for --pid");
+	cli_keep("--base", base_path);
+	cli_keep("--since", since_path);
 	fd = cli_output();
 	if (save_path != NULL)
 		take_stamp(pid_text != NULL ? NULL : image_path());

@@ -86,11 +86,13 @@ static int
 tells_holes(int fd)
 {
 	struct statfs fs;
+	uint32_t type;
 
 	if (fstatfs(fd, &fs) != 0)
 		return 0;
-	return fs.f_type == TMPFS_MAGIC || fs.f_type == EXT4_SUPER_MAGIC ||
-	    fs.f_type == XFS_MAGIC || fs.f_type == BTRFS_SUPER_MAGIC;
+	type = (uint32_t)fs.f_type;
+	return type == TMPFS_MAGIC || type == EXT4_SUPER_MAGIC ||
+	    type == XFS_MAGIC || type == BTRFS_SUPER_MAGIC;
 }
 
 void

@@ -122,8 +122,8 @@ look_by_entries(struct pm_pagemap *map, uint64_t end)
 
 	if (pages > ENTRIES)
 		pages = ENTRIES;
-	status = pm_fd_pread(map->fd, map->entry, pages * sizeof(uint64_t),
-	    page * sizeof(uint64_t));
+	status = pm_fd_pread(map->fd, map->entry,
+	    (size_t)pages * sizeof(uint64_t), page * sizeof(uint64_t));
 	if (status == PM_END || status == PM_ERR_TRUNCATED)
 		errno = ESRCH;		/* the memory is gone */
 	if (status != PM_OK)

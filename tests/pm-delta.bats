@@ -248,3 +248,12 @@ size() { wc -c <"$1"; }
 	pm-delta -d --base big.img -o back.pms delta.pms
 	cmp big.pms back.pms
 }
+
+@test "its base is not overwritten" {
+	seq 1 5000 >image
+	cp image base
+	pm-snapshot image >in
+	run -2 pm-delta --base base -o base in
+	[[ ${lines[0]} == "pm-delta: --base: base: is the output" ]]
+	cmp image base
+}

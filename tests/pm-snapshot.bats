@@ -512,3 +512,17 @@ grow_base() { printf more >>old; }
 	run -2 pm-snapshot --region a:0: -o out core
 	run -1 pm-snapshot --base core -o out s.pms
 }
+
+@test "what it compares with is not overwritten" {
+	image img 5000
+	cp img old
+	pm-snapshot --save-table table old >/dev/null
+	for option in "--base old" "--since table"; do
+		kept=${option#* }
+		cp "$kept" before
+		# shellcheck disable=SC2086	# two words
+		run -2 --separate-stderr pm-snapshot $option -o "$kept" img
+		[[ $stderr == *"${option% *}: $kept: is the output"* ]]
+		cmp "$kept" before
+	done
+}
