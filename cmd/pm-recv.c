@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -216,22 +217,37 @@ relay(struct pm_reader *in, struct pm_writer *out)
 	return status;
 }
 
+/* A second end of the pipe to its input, to see what it leaves there. */
+static int
+open_rest(void)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", consumer.in);
+	return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
 /* The stream ended here: what became of it? */
 static size_t
 finish_consumer(enum pm_status status, const struct pm_writer *out)
 {
-	int code;
+	int rest = open_rest(), left = 0, code;
 
 	/* It may have left early on purpose, or failed: its status tells. */
 	close(consumer.in);
 	code = wait_for_consumer();
 	if (code != 0)
 		give_up_with(code);
-	if (status == PM_ERR_WRITE) {
+	if (rest >= 0 && ioctl(rest, FIONREAD, &left) != 0)
+		left = 0;
+	if (rest >= 0)
+		close(rest);
+	if (status == PM_ERR_WRITE || left > 0) {
 		cli_fault = (struct pm_fault){ .error = 0 };
 		(void)pm_fault_set(&cli_fault, PM_ERR_PEER, cli_command()[0],
 		    "ended before the stream did, %llu bytes in",
-		    (unsigned long long)pm_meter_get(&out->meter.bytes));
+		    (unsigned long long)pm_meter_get(&out->meter.bytes) -
+		    (unsigned long long)left);
 		give_up(PM_ERR_PEER);
 	}
 	return read_consumer();

@@ -11,7 +11,6 @@ struct pm_delta {
 	struct pm_delta_options options;
 	struct pm_delta_counts counts;
 	int works;		/* the stream at hand does not just pass */
-	int saw_codec;		/* in a record, so pages were forgotten */
 	struct pm_held held;
 
 	uint8_t *payload;	/* scratch; decoding, exchanged with a record's */
@@ -111,7 +110,6 @@ begin_stream(struct pm_delta *delta, struct pm_record *rec,
 	delta->counts.streams++;
 	if (decode && (stream.may & PM_MAY_CONTINUE) == 0)
 		goes_on = 0;
-	delta->saw_codec &= goes_on;
 	if ((status = choose_slots(delta, &stream, &slots, fault)) != PM_OK ||
 	    (status = pm_held_set_cache(&delta->held, slots, goes_on,
 	    fault)) != PM_OK)
@@ -259,14 +257,11 @@ static enum pm_status
 fail_unknown(const struct pm_delta *delta, const struct cursor *cursor)
 {
 	const char *base = delta->options.base;
-	enum pm_status status = delta->saw_codec ? PM_ERR_REFUSED
-	    : base != NULL ? PM_ERR_MISMATCH : PM_ERR_CORRUPT;
 
-	return pm_fault_set(cursor->fault, status, delta->saw_codec ? NULL
-	    : base, "page %" PRIu64 " of region %" PRIu32 " depends on content "
-	    "not known here%s", cursor->page, cursor->rec->region,
-	    delta->saw_codec ? "; pages were compressed: put pm-compress -d "
-	    "before" : base == NULL ? "; a base may have it" : "");
+	return pm_fault_set(cursor->fault, base != NULL ? PM_ERR_MISMATCH
+	    : PM_ERR_CORRUPT, base, "page %" PRIu64 " of region %" PRIu32
+	    " depends on content not known here%s", cursor->page,
+	    cursor->rec->region, base == NULL ? "; a base may have it" : "");
 }
 
 /* Write the page at the cursor to out, from its payload if it has some. */
@@ -393,37 +388,19 @@ decode_pages(struct pm_delta *delta, struct pm_record *rec,
 	return check_digest(delta, &cursor, digest);
 }
 
-static int
-has_deltas(const struct pm_record *rec)
-{
-	for (uint32_t i = 0; i < rec->entries; i++)
-		if (pm_entry_kind(rec->entry[i]) == PM_DELTA ||
-		    pm_entry_kind(rec->entry[i]) == PM_SAME)
-			return 1;
-	return 0;
-}
-
 static enum pm_status
 take_pages(struct pm_delta *delta, struct pm_record *rec,
     struct pm_fault *fault)
 {
-	int readable = rec->codec == PM_CODEC_NONE;
-	enum pm_status status = pm_held_open_base(&delta->held, fault);
-
-	if (status != PM_OK)
-		return status;
 	if (rec->region >= delta->held.regions)
 		return pm_fault_set(fault, PM_ERR_CORRUPT, NULL,
 		    "record speaks of an unknown region");
-	if (delta->works && !readable) {
-		delta->saw_codec = 1;
-		if (has_deltas(rec))
-			return pm_fault_set(fault, PM_ERR_REFUSED, NULL,
-			    "deltas are compressed: put pm-compress -d "
-			    "before");
-	}
+	/* The other end may see them uncompressed, and remember other pages. */
+	if (delta->works && rec->codec != PM_CODEC_NONE)
+		return pm_fault_set(fault, PM_ERR_REFUSED, NULL,
+		    "pages are compressed: put pm-compress -d before");
 	pm_held_take_runs(&delta->held, rec);
-	if (delta->works && readable)
+	if (delta->works)
 		return delta->options.decode ? decode_pages(delta, rec, fault)
 		    : encode_pages(delta, rec, fault);
 	pm_held_forget(&delta->held, rec);
@@ -434,6 +411,7 @@ enum pm_status
 pm_delta_step(struct pm_record *rec, void *state, struct pm_fault *fault)
 {
 	struct pm_delta *delta = state;
+	enum pm_status status;
 
 	switch (rec->type) {
 	case PM_TYPE_STREAM:
@@ -441,9 +419,17 @@ pm_delta_step(struct pm_record *rec, void *state, struct pm_fault *fault)
 	case PM_TYPE_REGION:
 		return pm_held_learn_region(&delta->held, rec, fault);
 	case PM_TYPE_PAGES:
-		return take_pages(delta, rec, fault);
 	case PM_TYPE_ROUND:
-		pm_held_begin_round(&delta->held);
+	case PM_TYPE_END:
+		/* All regions of the first stream are known: lay it out. */
+		status = pm_held_open_base(&delta->held, fault);
+		break;
+	default:
+		return PM_OK;
 	}
-	return PM_OK;
+	if (status == PM_OK && rec->type == PM_TYPE_PAGES)
+		status = take_pages(delta, rec, fault);
+	if (rec->type == PM_TYPE_ROUND)
+		pm_held_begin_round(&delta->held);
+	return status;
 }

@@ -15,12 +15,11 @@
  *	SAME, RAW or DELTA	used, or admitted	passed
  *	  but SAME from base	-			-
  *	ZERO, GONE		zeroes, if it is there	passed
- *	any other of a record
- *	  with a codec		leaves			passed
  *
  * The pages that a record holds, and its digest, stay as they are.  A stream
  * to encode that has deltas already, or to decode that has none, passes
- * unchanged.
+ * unchanged, and its pages are forgotten.  In any other, compressed pages
+ * are refused: the two ends could not remember alike.
  */
 #ifndef PM_DELTA_H
 #define PM_DELTA_H
@@ -55,8 +54,8 @@ struct pm_delta_counts {
 
 /*
  * A delta before its first record, or NULL when memory ran out.  The cache
- * is allocated at the first STREAM record, the base opened at the first
- * record of pages.
+ * is allocated at the first STREAM record, the base opened when
+ * the regions of the first stream are known.
  */
 struct pm_delta *pm_delta_new(const struct pm_delta_options *);
 void pm_delta_free(struct pm_delta *);

@@ -200,10 +200,15 @@ connect_one(const struct sockaddr *to, socklen_t size, uint64_t deadline)
 static int
 connect_any(const struct addrinfo *list, uint64_t deadline)
 {
-	int fd = -1;
+	int fd = -1, refused = 0;
 
-	for (; list != NULL && fd < 0; list = list->ai_next)
+	for (; list != NULL && fd < 0; list = list->ai_next) {
 		fd = connect_one(list->ai_addr, list->ai_addrlen, deadline);
+		refused |= fd < 0 && errno == ECONNREFUSED;
+	}
+	/* One that may yet listen counts more than one that never can. */
+	if (fd < 0 && refused)
+		errno = ECONNREFUSED;
 	return fd;
 }
 

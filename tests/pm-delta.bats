@@ -199,14 +199,36 @@ size() { wc -c <"$1"; }
 	[[ "$stderr" == *"put pm-compress -d before" ]]
 }
 
-@test "compressed pages pass as they are" {
+@test "compressed pages are refused, unless their stream passes" {
 	generations
 	pm-compress -o wire.pms chain.pms
-	pm-delta -o delta.pms wire.pms
-	pm-delta -d -o back.pms delta.pms
-	cmp wire.pms back.pms
-	pm-apply target.img <delta.pms
-	cmp c.img target.img
+	run -1 --separate-stderr pm-delta -o out wire.pms
+	[[ "$stderr" == *"put pm-compress -d before" ]]
+	[ ! -e out ]
+	pm-delta chain.pms | pm-compress -o coded.pms
+	pm-delta -q coded.pms | cmp - coded.pms
+	pm-delta -d wire.pms | cmp - wire.pms
+}
+
+@test "a base is laid out as the first stream of a chain has it" {
+	cut() { # A-SIZE FILE: regions a, of so much, and b
+		echo --region "a:0:$1" --region b:0x100000: "$2"
+	}
+	head -c 65536 /dev/urandom >old
+	{ head -c 16384 old; tail -c 32768 old; } >shrunk
+	cp shrunk changed
+	printf changed | dd of=changed bs=1 seek=24576 conv=notrunc status=none
+	# shellcheck disable=SC2046	# words of options
+	pm-snapshot --save-table t0 $(cut 32K old) >/dev/null
+	# shellcheck disable=SC2046
+	pm-snapshot --since t0 --save-table t1 $(cut 16K shrunk) >one.pms
+	# shellcheck disable=SC2046
+	pm-snapshot --since t1 $(cut 16K changed) >two.pms
+	cp old target
+	cat one.pms two.pms | pm-delta --base old | pm-apply target
+	cmp changed target
+	cat one.pms two.pms >chain
+	pm-delta --base old chain | pm-delta -d --base old | cmp - chain
 }
 
 @test "a delta that was damaged is found" {

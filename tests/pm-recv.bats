@@ -126,6 +126,18 @@ No such file or directory" ]
 	grep -qx 'pm-recv: ./nowhere: No such file or directory' got.err
 }
 
+@test "a command that reads nothing of a small stream is a failure too" {
+	stage full.pms
+	head -c 9000 /dev/zero >small.img
+	pm-snapshot small.img >small.pms
+	timeout 20 pm-recv unix:s -- true 2>got.err 3>&- &
+	run -1 --separate-stderr pm-send unix:s <small.pms
+	[[ "$stderr" == *": true: ended before the stream did, 0 bytes in" ]]
+	status=0
+	wait $! || status=$?
+	[ "$status" -eq 1 ]
+}
+
 @test "a command that leaves early is a failure, though it says success" {
 	stage big.pms
 	listen 127.0.0.1:0 -- sh -c 'head -c 1000 >head; echo done'

@@ -287,3 +287,15 @@ says() { # WORDS: what it makes of what another end says on standard input
 	kill "$receiver"
 	ends_with 143 "$receiver"
 }
+
+@test "it waits for the receiver where IPv6 is switched off" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root, for a network of its own"
+	stage full.pms
+	unshare -n bash -c 'ip link set lo up
+	    echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+	    (until [ -e tried ]; do :; done; sleep 0.3
+	    exec pm-recv -o out :7000) 3>&- &
+	    touch tried
+	    pm-send --timeout 10 :7000 <full.pms && wait $!'
+	cmp full.pms out
+}

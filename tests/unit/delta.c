@@ -107,8 +107,7 @@ passes(void)
 	if (run.in->type == PM_TYPE_PAGES &&
 	    !pm_digest_equal(run.wire->digest, digest))
 		return 0;
-	if (run.in->type == PM_TYPE_PAGES && !apply(run.wire->codec == 0
-	    ? run.wire : run.in))
+	if (run.in->type == PM_TYPE_PAGES && !apply(run.wire))
 		return 0;
 	copy_record(run.out, run.wire);
 	return target_is_right() &&
@@ -286,7 +285,7 @@ every_sequence_passes(uint32_t slots, int with_base)
 	return 1;
 }
 
-/* A record of some pages, of any kinds; now and then as if compressed. */
+/* A record of some pages, of any kinds. */
 static int
 random_record_passes(void)
 {
@@ -298,11 +297,6 @@ random_record_passes(void)
 			add_page(region, page, (enum what)(rand() % KINDS));
 	if (run.in->entries == 0)
 		return 1;
-	if (rand() % 20 == 0 && run.in->stored > 0) {
-		/* Nobody here looks into it, but the target gets it. */
-		run.in->codec = PM_CODEC_ZSTD;
-		run.in->first = 0;
-	}
 	return passes();
 }
 
