@@ -44,7 +44,7 @@ BUILD_DEPS = gcc make libc6-dev libpopt-dev zlib1g-dev liblz4-dev \
              libzstd-dev libxxhash-dev
 CHECK_DEPS = bats bash xxd mandoc shellcheck gawk gdb binutils strace \
              iproute2 netcat-openbsd bsdutils util-linux xfsprogs attr \
-             procps zsh fish clang gcc-multilib
+             procps zsh fish clang gcc-multilib pkg-config
 BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv
 
 all: $(addprefix $B/,$(PROGS)) $B/libpm.pc ## build the library and the programs

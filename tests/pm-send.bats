@@ -255,8 +255,11 @@ says() { # WORDS: what it makes of what another end says on standard input
 	command -v ip >/dev/null || skip "iproute2 is not here"
 	local a="pm-a-$BATS_TEST_NUMBER-$$" b="pm-b-$BATS_TEST_NUMBER-$$"
 	if ! { ip netns add "$a" && ip netns add "$b" &&
-	    ip link add pm0 netns "$a" type veth peer name pm1 netns "$b"
+	    ip link add pm0 netns "$a" type veth peer name pm1 netns "$b" &&
+	    ip netns exec "$a" true
 	} 2>/dev/null; then
+		ip netns del "$a" 2>/dev/null || :
+		ip netns del "$b" 2>/dev/null || :
 		skip "network namespaces or veth are not here"
 	fi
 	stage big.pms
