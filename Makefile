@@ -27,6 +27,7 @@ ALL_CPPFLAGS = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 \
 ALL_CFLAGS   = -std=c11 $(WARN) $(HARDEN) $(REPRO) -MMD -MP $(CFLAGS)
 CODECS       = -lz -llz4 -lzstd
 LDLIBS       = -lpopt $(CODECS) -pthread
+X86          = $(filter x86_64-%,$(shell $(CC) -dumpmachine))
 LINK         = $(CC) $(LDHARD) $(CFLAGS) $(LDFLAGS)
 
 LIB_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(wildcard lib/*.c)))
@@ -60,9 +61,13 @@ $B/cli.a: $(CLI_OBJ)
 $B/pm-%: $B/cmd/pm-%.o $B/cli.a $B/libpm.a
 	$(LINK) -o $@ $^ $(LDLIBS)
 
+# Instruction sets that only some processors have; chosen at run time.
+$B/lib/kernel_avx2.o: SIMD = $(if $(X86),-mavx2 -mbmi -mpopcnt)
+$B/lib/kernel_avx512.o: SIMD = $(if $(X86),-mavx512bw -mbmi -mpopcnt)
+
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(SIMD) -c -o $@ $<
 
 $B/libpm.pc: lib/libpm.pc.in Makefile
 	@mkdir -p $(@D)

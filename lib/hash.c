@@ -3,14 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#ifdef PM_PORTABLE
-#define XXH_VECTOR	0	/* XXH_SCALAR, before its header names it */
-#endif
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "bytes.h"
 #include "hash.h"
+#include "kernel.h"
 
 void
 pm_digest_pack(struct pm_digest digest, uint8_t out[PM_DIGEST_SIZE])
@@ -35,26 +33,16 @@ pm_digest_text(struct pm_digest digest, char out[PM_DIGEST_TEXT])
 int
 pm_hash_is_zero(const void *page, size_t size)
 {
-	const unsigned char *p = page;
-
-	/* Eight words a step: enough for the compiler to use its vectors. */
-	for (size_t at = 0; at < size; at += 64) {
-		uint64_t word[8];
-
-		memcpy(word, p + at, sizeof(word));
-		if ((word[0] | word[1] | word[2] | word[3] | word[4] |
-		    word[5] | word[6] | word[7]) != 0)
-			return 0;
-	}
-	return 1;
+	return pm_kernel_best()->is_zero(page, size);
 }
 
 struct pm_digest
 pm_hash_bytes(const void *bytes, size_t size)
 {
-	XXH128_hash_t hash = XXH3_128bits(bytes, size);
+	uint64_t out[2];
 
-	return (struct pm_digest){ hash.low64, hash.high64 };
+	pm_kernel_best()->hash(bytes, size, out);
+	return (struct pm_digest){ out[0], out[1] };
 }
 
 struct pm_digest

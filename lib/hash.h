@@ -57,7 +57,7 @@ struct pm_digest pm_digest_unpack(const uint8_t in[PM_DIGEST_SIZE]);
 /* Its number in 32 hexadecimal digits, as xxhsum prints one. */
 void pm_digest_text(struct pm_digest, char out[PM_DIGEST_TEXT]);
 
-/* True when all size bytes are zero; size is a multiple of 64. */
+/* True when all size bytes are zero; size is a multiple of 256. */
 int pm_hash_is_zero(const void *page, size_t size);
 
 /* XXH3-128 of size bytes: a record's payload, or the content of a page. */

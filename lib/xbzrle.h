@@ -22,9 +22,10 @@
 #include "status.h"
 
 /*
- * Encode new against old, both size bytes, at most PM_PAGE_MAX, into at
- * most room bytes of out.  Returns the bytes used, or room + 1 when the
- * delta is longer than room; out is then undefined.
+ * Encode new against old, both a page of size bytes, a power of two from
+ * 4096 to PM_PAGE_MAX, into at most room bytes of out.  Returns the bytes
+ * used, or room + 1 when the delta is longer than room; out is then
+ * undefined.
  */
 size_t pm_xbzrle_encode(const uint8_t *old, const uint8_t *new, size_t size,
     uint8_t *out, size_t room);

@@ -6,7 +6,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 layers='
-status bytes size meter version
+status bytes size meter version kernel
+kernel_loops
+kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile
 record net
 record_payload
@@ -74,7 +76,7 @@ only 'popt\.h' 'cmd/.*' lib/*.[ch] cmd/*.[ch]
 only 'pthread\.h' 'lib/ring\.c|cmd/report\.c' lib/*.[ch] cmd/*.[ch]
 only 'zlib\.h|lz4\.h|lz4hc\.h|zstd\.h|zstd_errors\.h' 'lib/codec_[a-z0-9]*\.c' \
     lib/*.[ch] cmd/*.[ch]
-only 'xxhash\.h' 'lib/hash\.c' lib/*.[ch] cmd/*.[ch]
+only 'xxhash\.h' 'lib/hash\.c|lib/kernel_loops\.h' lib/*.[ch] cmd/*.[ch]
 
 # The library knows nothing of its callers.
 if grep -nE '\b(printf|fprintf|vprintf|perror|puts|exit|_exit|abort|signal|sigaction|isatty)\(|STD(IN|OUT|ERR)_FILENO|\bstd(in|out|err)\b' lib/*.c |
