@@ -7,35 +7,40 @@
 
 struct slot {
 	struct pm_record *rec;
-	int done;		/* the step has run; the writer may have it */
+	int done;		/* the step has been taken */
 	enum pm_status status;	/* what the step said, */
 	int error;		/* its errno, */
 	struct pm_fault fault;	/* and its words */
 };
 
 /*
- * written <= claimed <= filled <= written + slots, all counting up.
+ * written <= filled <= written + slots, both counting up.
  *
- *	[written, claimed)	with a worker, or done and the writer's
- *	[claimed, filled)	read, waiting for a worker
- *	the rest		free, the reader's
+ *	[written, filled)	read; with the thread that takes the step, or
+ *				done and waiting for those before
+ *	the rest		free, but for the one that is being read
  *
- * Each kind of waiter has a condition of its own: with one for all, every
- * hand-over would wake every thread.
+ * A thread waits only when it can neither read nor hand on.  Either becomes
+ * possible for somebody else when a thread is done reading or handing on,
+ * so each of these wakes one thread; that thread looks again for itself.
  */
 struct ring {
 	pthread_mutex_t lock;
-	pthread_cond_t work;		/* claimed < filled, or it is over */
-	pthread_cond_t room;		/* filled < written + slots, or over */
-	pthread_cond_t order;		/* slot[written] is done, or over */
-	uint64_t filled, claimed, written;
-	int ended;			/* nothing more will be filled */
+	pthread_cond_t turn;
+	unsigned waiting;		/* threads */
+	uint64_t filled, written;
+	int reading, handing;		/* a thread is at it */
+	int ended;			/* nothing more will be read */
+	enum pm_status end;		/* what the reader said then, */
+	int end_error;			/* and its errno */
 	enum pm_status status;		/* the failure that ends it, or PM_OK */
 	int error;			/* its errno */
-	struct pm_fault fault;		/* what it said */
+	struct pm_fault fault;		/* what it said, unless the sink did */
 
+	struct pm_reader *in;
+	pm_ring_sink *sink;
+	void *arg;
 	pm_step *step;
-	struct pm_writer *out;
 	size_t slots;
 	struct slot slot[];
 };
@@ -52,18 +57,25 @@ slot_at(struct ring *ring, uint64_t index)
 	return &ring->slot[index % ring->slots];
 }
 
+/* In these the caller holds the lock, as it does in all that follow. */
+static void
+wake_one(struct ring *ring)
+{
+	if (ring->waiting > 0)
+		pthread_cond_signal(&ring->turn);
+}
+
 static void
 wake_all(struct ring *ring)
 {
-	pthread_cond_broadcast(&ring->work);
-	pthread_cond_broadcast(&ring->room);
-	pthread_cond_broadcast(&ring->order);
+	if (ring->waiting > 0)
+		pthread_cond_broadcast(&ring->turn);
 }
 
 /*
- * Remember the failure; everyone stops when they next look.  Only the writer
- * finds failures while records flow, and so in the order of the stream: of
- * two, the one is told that a serial run would have met.
+ * Remember the failure; everyone stops when they next look.  Only who hands
+ * on finds failures, and so in the order of the stream: of two, the one is
+ * told that a serial run would have met.
  */
 static void
 fail(struct ring *ring, enum pm_status status, int error,
@@ -76,105 +88,111 @@ fail(struct ring *ring, enum pm_status status, int error,
 	wake_all(ring);
 }
 
+static int
+is_over(const struct ring *ring)
+{
+	return ring->status != PM_OK ||
+	    (ring->ended && ring->written == ring->filled);
+}
+
+static int
+can_hand_on(struct ring *ring)
+{
+	return !ring->handing && slot_at(ring, ring->written)->done;
+}
+
+static int
+can_read(const struct ring *ring)
+{
+	return !ring->reading && !ring->ended &&
+	    ring->filled < ring->written + ring->slots;
+}
+
+static void
+hand_on(struct ring *ring)
+{
+	struct slot *slot = slot_at(ring, ring->written);
+	enum pm_status status = slot->status;
+	int error = slot->error;
+
+	ring->handing = 1;
+	if (status == PM_OK) {
+		pthread_mutex_unlock(&ring->lock);
+		status = ring->sink(ring->arg, slot->rec);
+		error = errno;
+		pthread_mutex_lock(&ring->lock);
+		if (status != PM_OK)
+			fail(ring, status, error, NULL);
+	} else
+		fail(ring, status, error, &slot->fault);
+	ring->handing = 0;
+	slot->done = 0;
+	ring->written++;
+	if (is_over(ring))
+		wake_all(ring);
+	else
+		wake_one(ring);
+}
+
+static void
+take_step(struct ring *ring, struct slot *slot, void *state)
+{
+	slot->status = ring->step(slot->rec, state, &slot->fault);
+	slot->error = errno;
+	if (slot->status != PM_OK)
+		pm_fault_place(&slot->fault, slot->rec->number,
+		    slot->rec->offset);
+}
+
+/* What was read stays with the thread that read it: it is in its cache. */
+static void
+read_and_step(struct ring *ring, void *state)
+{
+	struct slot *slot = slot_at(ring, ring->filled);
+	enum pm_status status;
+	int error;
+
+	ring->reading = 1;
+	pthread_mutex_unlock(&ring->lock);
+	status = pm_reader_next(ring->in, slot->rec);
+	error = errno;
+	pthread_mutex_lock(&ring->lock);
+	ring->reading = 0;
+	if (status != PM_OK) {
+		ring->ended = 1;
+		ring->end = status;
+		ring->end_error = error;
+		wake_all(ring);
+		return;
+	}
+	ring->filled++;
+	wake_one(ring);
+
+	pthread_mutex_unlock(&ring->lock);
+	take_step(ring, slot, state);
+	pthread_mutex_lock(&ring->lock);
+	slot->done = 1;
+}
+
 static void *
 work(void *arg)
 {
 	struct worker *worker = arg;
 	struct ring *ring = worker->ring;
-	struct slot *slot;
 
 	pthread_mutex_lock(&ring->lock);
-	for (;;) {
-		while (ring->claimed == ring->filled && !ring->ended &&
-		    ring->status == PM_OK)
-			pthread_cond_wait(&ring->work, &ring->lock);
-		if (ring->claimed == ring->filled || ring->status != PM_OK)
-			break;
-		slot = slot_at(ring, ring->claimed++);
-
-		pthread_mutex_unlock(&ring->lock);
-		slot->status = ring->step(slot->rec, worker->state,
-		    &slot->fault);
-		slot->error = errno;
-		if (slot->status != PM_OK)
-			pm_fault_place(&slot->fault, slot->rec->number,
-			    slot->rec->offset);
-		pthread_mutex_lock(&ring->lock);
-
-		slot->done = 1;
-		if (slot == slot_at(ring, ring->written))
-			pthread_cond_signal(&ring->order);
-	}
+	while (!is_over(ring))
+		if (can_hand_on(ring))
+			hand_on(ring);
+		else if (can_read(ring))
+			read_and_step(ring, worker->state);
+		else {
+			ring->waiting++;
+			pthread_cond_wait(&ring->turn, &ring->lock);
+			ring->waiting--;
+		}
 	pthread_mutex_unlock(&ring->lock);
 	return NULL;
-}
-
-static void *
-write_in_order(void *arg)
-{
-	struct ring *ring = arg;
-	enum pm_status status;
-	struct slot *slot;
-	int error;
-
-	pthread_mutex_lock(&ring->lock);
-	for (;;) {
-		slot = slot_at(ring, ring->written);
-		while (!slot->done && ring->status == PM_OK &&
-		    !(ring->ended && ring->written == ring->filled))
-			pthread_cond_wait(&ring->order, &ring->lock);
-		if (!slot->done || ring->status != PM_OK)
-			break;
-		if (slot->status != PM_OK) {
-			fail(ring, slot->status, slot->error, &slot->fault);
-			break;
-		}
-
-		pthread_mutex_unlock(&ring->lock);
-		status = pm_writer_put(ring->out, slot->rec);
-		error = errno;
-		pthread_mutex_lock(&ring->lock);
-
-		slot->done = 0;
-		ring->written++;
-		pthread_cond_signal(&ring->room);
-		if (status != PM_OK)
-			fail(ring, status, error, ring->out->fault);
-	}
-	pthread_mutex_unlock(&ring->lock);
-	return NULL;
-}
-
-/* PM_END, or why there was no more to read; PM_OK when others failed. */
-static enum pm_status
-read_until_end(struct ring *ring, struct pm_reader *in, int *error)
-{
-	enum pm_status status = PM_OK;
-	struct slot *slot;
-
-	pthread_mutex_lock(&ring->lock);
-	while (status == PM_OK) {
-		while (ring->filled == ring->written + ring->slots &&
-		    ring->status == PM_OK)
-			pthread_cond_wait(&ring->room, &ring->lock);
-		if (ring->status != PM_OK)
-			break;
-		slot = slot_at(ring, ring->filled);
-
-		pthread_mutex_unlock(&ring->lock);
-		status = pm_reader_next(in, slot->rec);
-		*error = errno;
-		pthread_mutex_lock(&ring->lock);
-
-		if (status == PM_OK) {
-			ring->filled++;
-			pthread_cond_signal(&ring->work);
-		}
-	}
-	ring->ended = 1;
-	wake_all(ring);
-	pthread_mutex_unlock(&ring->lock);
-	return status;
 }
 
 static void
@@ -185,9 +203,7 @@ free_ring(struct ring *ring)
 	for (size_t i = 0; i < ring->slots; i++)
 		pm_record_free(ring->slot[i].rec);
 	pthread_mutex_destroy(&ring->lock);
-	pthread_cond_destroy(&ring->work);
-	pthread_cond_destroy(&ring->room);
-	pthread_cond_destroy(&ring->order);
+	pthread_cond_destroy(&ring->turn);
 	free(ring);
 }
 
@@ -201,9 +217,7 @@ new_ring(unsigned threads)
 	if (ring == NULL)
 		return NULL;
 	pthread_mutex_init(&ring->lock, NULL);
-	pthread_cond_init(&ring->work, NULL);
-	pthread_cond_init(&ring->room, NULL);
-	pthread_cond_init(&ring->order, NULL);
+	pthread_cond_init(&ring->turn, NULL);
 	for (; ring->slots < slots; ring->slots++)
 		if ((ring->slot[ring->slots].rec = pm_record_new()) == NULL) {
 			free_ring(ring);
@@ -212,57 +226,69 @@ new_ring(unsigned threads)
 	return ring;
 }
 
-enum pm_status
-pm_ring_run(struct pm_reader *in, struct pm_writer *out, pm_step *step,
-    void *state[], unsigned threads)
+/* The caller's thread is the first of them. */
+static void
+run_threads(struct ring *ring, struct worker *worker, void *state[],
+    unsigned threads)
 {
-	struct ring *ring = new_ring(threads);
-	struct worker *worker = calloc(threads, sizeof(*worker));
-	struct pm_fault apart[2] = { { .error = 0 }, { .error = 0 } };
-	struct pm_fault *in_fault = in->fault, *out_fault = out->fault, *fault;
-	enum pm_status status = PM_ERR_SYSTEM;
-	pthread_t writer;
-	unsigned started = 0;
+	unsigned started = 1;
 	int error = 0;
 
-	if (ring == NULL || worker == NULL)
-		goto out;
-	ring->step = step;
-	ring->out = out;
-	/* Reader and writer fail on two threads; each fills one of its own. */
-	in->fault = &apart[0];
-	out->fault = &apart[1];
-
-	if ((errno = pthread_create(&writer, NULL, write_in_order, ring)) != 0)
-		goto out;
-	for (; started < threads; started++) {
-		worker[started] = (struct worker){ ring, state[started], 0 };
-		if ((error = pthread_create(&worker[started].thread, NULL,
-		    work, &worker[started])) != 0)
-			break;
-	}
-	if (started < threads) {
+	for (unsigned i = 0; i < threads; i++)
+		worker[i] = (struct worker){ ring, state[i], 0 };
+	while (started < threads && (error = pthread_create(
+	    &worker[started].thread, NULL, work, &worker[started])) == 0)
+		started++;
+	if (error != 0) {
 		pthread_mutex_lock(&ring->lock);
 		fail(ring, PM_ERR_SYSTEM, error, NULL);
 		pthread_mutex_unlock(&ring->lock);
 	}
-	status = read_until_end(ring, in, &error);
-	while (started > 0)
+	work(&worker[0]);
+	while (started > 1)
 		pthread_join(worker[--started].thread, NULL);
-	pthread_join(writer, NULL);
+}
 
-	/* What was read before the reader failed has been written. */
-	if (ring->status == PM_OK && status != PM_END)
-		fail(ring, status, error, in->fault);
-	status = ring->status;
-	fault = apart[1].text[0] != '\0' ? out_fault : in_fault;
-	if (fault != NULL && fault->text[0] == '\0')
-		*fault = ring->fault;
-	errno = ring->error;
-out:
-	in->fault = in_fault;
-	out->fault = out_fault;
+enum pm_status
+pm_ring_feed(struct pm_reader *in, pm_ring_sink *sink, void *arg,
+    pm_step *step, void *state[], unsigned threads)
+{
+	struct ring *ring = new_ring(threads);
+	struct worker *worker = calloc(threads, sizeof(*worker));
+	struct pm_fault *in_fault = in->fault, apart = { .error = 0 };
+	enum pm_status status = PM_ERR_SYSTEM;
+
+	if (ring != NULL && worker != NULL) {
+		ring->in = in;
+		ring->sink = sink;
+		ring->arg = arg;
+		ring->step = step;
+		/* The sink may fail at the same time, and say so there. */
+		in->fault = &apart;
+		run_threads(ring, worker, state, threads);
+		in->fault = in_fault;
+		/* What was read before the reader failed is handed on. */
+		if (ring->status == PM_OK && ring->end != PM_END)
+			fail(ring, ring->end, ring->end_error, &apart);
+		status = ring->status;
+		if (in_fault != NULL && ring->fault.text[0] != '\0')
+			*in_fault = ring->fault;
+		errno = ring->error;
+	}
 	free(worker);
 	free_ring(ring);
 	return status;
+}
+
+static enum pm_status
+write_record(void *arg, struct pm_record *rec)
+{
+	return pm_writer_put(arg, rec);
+}
+
+enum pm_status
+pm_ring_run(struct pm_reader *in, struct pm_writer *out, pm_step *step,
+    void *state[], unsigned threads)
+{
+	return pm_ring_feed(in, write_record, out, step, state, threads);
 }
