@@ -10,16 +10,24 @@
 #include "cli.h"
 #include "fdio.h"
 #include "restore.h"
+#include "ring.h"
+#include "squeeze.h"
 #include "stream.h"
 #include "target.h"
 
+#define THREADS_MAX	64
+#define THREADS_USED	4	/* one writes; more would wait for it */
+
 static int in_place, trust_table;
+static const char *threads_text;
 
 static struct poptOption options[] = {
 	{ "in-place", '\0', POPT_ARG_NONE, &in_place, 0,
 	    "write TARGET itself instead of replacing it", NULL },
 	{ "trust-table", '\0', POPT_ARG_NONE, &trust_table, 0,
 	    "keep TARGET.pm-table and trust it to know TARGET", NULL },
+	{ "threads", 'j', POPT_ARG_STRING, &threads_text, 0,
+	    "work on N threads (the processors, at most 4)", "N" },
 	POPT_TABLEEND
 };
 
@@ -27,7 +35,7 @@ static const struct cli_program about = {
 	.purpose = "put the pages of a stream into an image or core file",
 	.operand = "TARGET",
 	.needs_operand = 1,
-	.memory = "about 8 MiB, and what the list of mappings takes",
+	.memory = "about 8 MiB, 2 to 6 for each thread, and what mappings take",
 };
 
 /* Each generation that was proved is told at once: a chain may go on. */
@@ -69,44 +77,61 @@ report(const struct pm_reader *in, const struct pm_target *target,
 	cli_count("table_trusted", (uint64_t)target->trusted);
 }
 
+static enum pm_status
+take(void *arg, struct pm_record *rec)
+{
+	enum pm_status status = pm_restore_take(arg, rec);
+
+	if (status != PM_OK)
+		pm_fault_place(&cli_fault, rec->number, rec->offset);
+	return status;
+}
+
 /* The stream is never the operand here: it comes on standard input. */
 int
 main(int argc, char *argv[])
 {
+	void *state[THREADS_MAX];
 	struct pm_restore *restore;
 	struct pm_target target;
-	struct pm_record *rec;
 	struct pm_reader in;
 	enum pm_status status;
+	unsigned threads;
 	int fd, out;
 
 	cli_start(argc, argv, options, &about);
 	cli_target(cli_operand());
 	if (strcmp(cli_operand(), "-") == 0)
 		cli_die(CLI_USAGE, "-: the target must be a file");
+	threads = cli_threads(threads_text);
+	if (cli_default(threads_text, "PM_THREADS") == NULL &&
+	    threads > THREADS_USED)
+		threads = THREADS_USED;
 	fd = cli_input();
 	out = cli_report();
 	cli_check(pm_target_open(&target, cli_operand(), in_place,
 	    trust_table, &cli_fault));
 	cli_check(pm_reader_open(&in, fd, &cli_fault));
-	restore = pm_restore_new(&in, &target, tell, &out, &cli_fault);
-	if (restore == NULL || (rec = pm_record_new()) == NULL)
+	restore = pm_restore_new(&target, tell, &out, &cli_fault);
+	if (restore == NULL)
 		cli_die(CLI_FAILURE, "%s", strerror(errno));
+	for (unsigned i = 0; i < threads; i++)
+		if ((state[i] = pm_squeeze_new(NULL, 0)) == NULL)
+			cli_die(CLI_FAILURE, "%s", strerror(errno));
 	cli_watch(&in.meter, NULL, 0);
 
-	while ((status = pm_reader_next(&in, rec)) == PM_OK)
-		if ((status = pm_restore_take(restore, rec)) != PM_OK) {
-			pm_fault_place(&cli_fault, rec->number, rec->offset);
-			break;
-		}
-	if (status != PM_END) {
+	/* Others read and decompress while one writes. */
+	status = pm_ring_feed(&in, take, restore, pm_squeeze_step, state,
+	    threads);
+	if (status != PM_OK) {
 		pm_target_close(&target);
 		cli_check(status);
 	}
 	report(&in, &target, pm_restore_counts(restore));
 	pm_target_close(&target);
 	pm_restore_free(restore);
-	pm_record_free(rec);
+	for (unsigned i = 0; i < threads; i++)
+		pm_squeeze_free(state[i]);
 	pm_reader_close(&in);
 	return cli_finish();
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE		/* madvise */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "pagecache.h"
+
+#define HUGE_PAGE	(2u << 20)	/* bytes, where there are such */
 
 /* Slots are numbered from 1: 0 ends a chain, and is the head of the ring. */
 struct slot {
@@ -44,6 +48,26 @@ pm_pagecache_memory(uint32_t slots, unsigned page_shift)
 	    ((uint64_t)bucket_mask(slots) + 1) * sizeof(uint32_t);
 }
 
+/*
+ * Room for the pages, untouched.  Huge pages where the kernel gives them:
+ * a fault for each page would cost as much as all that is done with it.
+ */
+static uint8_t *
+new_content(uint32_t slots, unsigned page_shift)
+{
+	size_t size = (size_t)slots << page_shift;
+	void *content = NULL;
+
+	if (size >> page_shift != slots)
+		return NULL;
+	if (size < HUGE_PAGE)
+		return calloc(1, size + (size == 0));
+	if (posix_memalign(&content, HUGE_PAGE, size) != 0)
+		return NULL;
+	(void)madvise(content, size, MADV_HUGEPAGE);
+	return content;
+}
+
 struct pm_pagecache *
 pm_pagecache_new(uint32_t slots, unsigned page_shift)
 {
@@ -57,8 +81,7 @@ pm_pagecache_new(uint32_t slots, unsigned page_shift)
 	cache->slot = calloc((size_t)slots + 1, sizeof(cache->slot[0]));
 	cache->bucket = calloc((size_t)cache->mask + 1,
 	    sizeof(cache->bucket[0]));
-	cache->content = calloc((size_t)slots + (slots == 0),
-	    (size_t)1 << page_shift);
+	cache->content = new_content(slots, page_shift);
 	if (cache->slot == NULL || cache->bucket == NULL ||
 	    cache->content == NULL) {
 		pm_pagecache_free(cache);

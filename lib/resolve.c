@@ -7,10 +7,10 @@
 #include "xbzrle.h"
 
 enum pm_status
-pm_resolve_open(struct pm_resolve *resolve, const struct pm_reader *reader,
+pm_resolve_open(struct pm_resolve *resolve, const struct pm_region *region,
     struct pm_target *target, struct pm_fault *fault)
 {
-	*resolve = (struct pm_resolve){ .reader = reader, .target = target,
+	*resolve = (struct pm_resolve){ .region = region, .target = target,
 	    .fault = fault };
 	resolve->old = pm_record_buffer();
 	resolve->new = pm_record_buffer();
@@ -34,7 +34,7 @@ fail_pages(struct pm_resolve *resolve, enum pm_status status,
 {
 	return pm_fault_set(resolve->fault, status, NULL,
 	    "region %.64s, pages %" PRIu64 " to %" PRIu64 ": %s",
-	    resolve->reader->region[rec->region].name, page,
+	    resolve->region[rec->region].name, page,
 	    page + pages - 1, what);
 }
 
@@ -55,7 +55,7 @@ pm_resolve_forget(struct pm_resolve *resolve, const struct pm_record *rec,
     uint64_t page, struct pm_digest content, int leaves)
 {
 	struct pm_target *target = resolve->target;
-	uint64_t key = resolve->reader->region[rec->region].key;
+	uint64_t key = resolve->region[rec->region].key;
 
 	if (target->table.fd >= 0) {
 		struct pm_place place = pm_layout_find(target->image.layout,
@@ -93,7 +93,7 @@ static int
 has_tail(const struct pm_resolve *resolve, const struct pm_record *rec,
     uint64_t page, const uint8_t *content)
 {
-	uint64_t length = resolve->reader->region[rec->region].length;
+	uint64_t length = resolve->region[rec->region].length;
 	uint64_t at = page * resolve->page_size;
 
 	for (uint64_t i = length > at ? length - at : 0;
@@ -109,12 +109,12 @@ resolve_page(struct pm_resolve *resolve, struct walk *walk,
     struct pm_entry entry, uint64_t page, const uint8_t *old)
 {
 	const struct pm_record *rec = walk->rec;
-	uint64_t key = resolve->reader->region[rec->region].key;
+	uint64_t key = resolve->region[rec->region].key;
 	enum pm_kind kind = pm_entry_kind(entry);
 	size_t size = resolve->page_size;
 	uint8_t *to = resolve->new + walk->built * size;
 	const uint8_t *content = rec->payload + walk->from;
-	struct pm_digest hash;
+	struct pm_digest digest, hash;
 
 	if (kind == PM_SAME)
 		content = old;
@@ -129,7 +129,8 @@ resolve_page(struct pm_resolve *resolve, struct walk *walk,
 		memcpy(to, content, size);
 		content = to;
 	}
-	hash = pm_hash_page(pm_hash_content(content, size), key, page);
+	digest = pm_hash_content(content, size);
+	hash = pm_hash_page(digest, key, page);
 	walk->digest = pm_digest_add(walk->digest, hash);
 	if (kind == PM_SAME)
 		return PM_OK;
@@ -138,7 +139,7 @@ resolve_page(struct pm_resolve *resolve, struct walk *walk,
 		    "bytes stand behind the end of the region");
 	walk->added = pm_digest_add(walk->added, hash);
 	walk->from += pm_entry_length(entry);
-	walk->built++;
+	resolve->content[walk->built++] = digest;
 	return PM_OK;
 }
 

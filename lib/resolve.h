@@ -16,18 +16,20 @@
 #include "target.h"
 
 struct pm_resolve {
-	const struct pm_reader *reader;
+	const struct pm_region *region;	/* of the stream */
 	struct pm_target *target;
 	struct pm_fault *fault;
 	size_t page_size;		/* of the stream, set by the caller */
 	uint8_t *old;			/* pages as the target holds them */
 	uint8_t *new;			/* pages of a record with deltas */
 	const uint8_t *pages;		/* RAW and DELTA of the record, in
-					   order: its payload, or new */
+					   order: its payload, or new; */
+	struct pm_digest content[PM_PAYLOAD_MAX >> PM_PAGE_SHIFT_MIN];
+					/* and the hash of each */
 };
 
 /* PM_ERR_SYSTEM for want of memory; close in any case. */
-enum pm_status pm_resolve_open(struct pm_resolve *, const struct pm_reader *,
+enum pm_status pm_resolve_open(struct pm_resolve *, const struct pm_region *,
     struct pm_target *, struct pm_fault *);
 void pm_resolve_close(struct pm_resolve *);
 

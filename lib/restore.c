@@ -9,12 +9,15 @@
 #include "restore.h"
 
 struct pm_restore {
-	const struct pm_reader *reader;
 	struct pm_target *target;
 	pm_restore_proved *proved;
 	void *arg;
 	struct pm_fault *fault;
 	struct pm_restore_counts counts;
+
+	struct pm_stream stream;	/* at hand; who reads may be ahead */
+	struct pm_region *region;	/* PM_REGIONS_MAX */
+	uint32_t regions;
 
 	struct pm_decoders *decoders;
 	uint8_t *spare;			/* of the decoders */
@@ -25,22 +28,23 @@ struct pm_restore {
 };
 
 struct pm_restore *
-pm_restore_new(const struct pm_reader *reader, struct pm_target *target,
-    pm_restore_proved *proved, void *arg, struct pm_fault *fault)
+pm_restore_new(struct pm_target *target, pm_restore_proved *proved,
+    void *arg, struct pm_fault *fault)
 {
 	struct pm_restore *restore = calloc(1, sizeof(*restore));
 
 	if (restore == NULL)
 		return NULL;
-	restore->reader = reader;
 	restore->target = target;
 	restore->proved = proved;
 	restore->arg = arg;
 	restore->fault = fault;
 	restore->decoders = pm_decoders_new();
 	restore->spare = pm_record_buffer();
-	if (pm_resolve_open(&restore->resolve, reader, target, fault)
-	    == PM_OK && restore->decoders != NULL && restore->spare != NULL)
+	restore->region = calloc(PM_REGIONS_MAX, sizeof(restore->region[0]));
+	if (pm_resolve_open(&restore->resolve, restore->region, target,
+	    fault) == PM_OK && restore->region != NULL &&
+	    restore->decoders != NULL && restore->spare != NULL)
 		return restore;
 	pm_restore_free(restore);
 	return NULL;
@@ -54,6 +58,7 @@ pm_restore_free(struct pm_restore *restore)
 	pm_decoders_free(restore->decoders);
 	pm_maplist_clear(&restore->list);
 	free(restore->spare);
+	free(restore->region);
 	pm_resolve_close(&restore->resolve);
 	free(restore);
 }
@@ -69,6 +74,16 @@ no_memory(struct pm_restore *restore)
 {
 	return pm_fault_set(restore->fault, PM_ERR_SYSTEM, NULL, "%s",
 	    strerror(errno));
+}
+
+static enum pm_status
+take_region(struct pm_restore *restore, const struct pm_record *rec)
+{
+	if (restore->regions == PM_REGIONS_MAX)
+		return pm_fault_set(restore->fault, PM_ERR_CORRUPT, NULL,
+		    "stream has more than %u regions", PM_REGIONS_MAX);
+	return pm_region_unpack(&restore->region[restore->regions++], rec,
+	    restore->stream.page_shift, restore->fault);
 }
 
 /* A list is the MAP records that follow each other; a later one replaces. */
@@ -99,9 +114,7 @@ take_map(struct pm_restore *restore, const struct pm_record *rec)
 static enum pm_status
 plan_process(struct pm_restore *restore, struct pm_target_plan *plan)
 {
-	const struct pm_reader *reader = restore->reader;
-
-	if (reader->regions != 1)
+	if (restore->regions != 1)
 		return pm_fault_set(restore->fault, PM_ERR_REFUSED, NULL,
 		    "a process stands beside other regions");
 	if (restore->list.count == 0)
@@ -109,7 +122,7 @@ plan_process(struct pm_restore *restore, struct pm_target_plan *plan)
 		    "a process without its mappings makes no core file");
 	plan->list = &restore->list;
 	plan->layout = pm_maplist_layout(restore->list.mapping,
-	    restore->list.count, reader->region, reader->stream.page_shift);
+	    restore->list.count, restore->region, restore->stream.page_shift);
 	if (plan->layout == NULL && errno == EINVAL)
 		return pm_fault_set(restore->fault, PM_ERR_CORRUPT, NULL,
 		    "a mapping lies outside the region");
@@ -119,38 +132,36 @@ plan_process(struct pm_restore *restore, struct pm_target_plan *plan)
 static enum pm_status
 plan_blocks(struct pm_restore *restore, struct pm_target_plan *plan)
 {
-	const struct pm_reader *reader = restore->reader;
-
-	for (uint32_t i = 0; i < reader->regions; i++)
-		if (reader->region[i].kind != PM_REGION_BLOCK)
+	for (uint32_t i = 0; i < restore->regions; i++)
+		if (restore->region[i].kind != PM_REGION_BLOCK)
 			return pm_fault_set(restore->fault, PM_ERR_REFUSED,
 			    NULL, "a process stands beside other regions");
-	plan->layout = pm_layout_of_blocks(reader->region, reader->regions,
-	    reader->stream.page_shift, 0);
+	plan->layout = pm_layout_of_blocks(restore->region, restore->regions,
+	    restore->stream.page_shift, 0);
 	return plan->layout != NULL ? PM_OK : no_memory(restore);
 }
 
 static enum pm_status
 begin(struct pm_restore *restore)
 {
-	const struct pm_reader *reader = restore->reader;
-	uint32_t needs = reader->stream.needs;
+	uint32_t needs = restore->stream.needs;
 	int late = (needs & PM_NEEDS_LATE_FROM) != 0;
 	struct pm_target_plan plan = {
-		.fresh = !late && pm_digest_is_zero(reader->stream.from),
-		.checked = !late && !pm_digest_is_zero(reader->stream.from),
-		.from = reader->stream.from,
+		.fresh = !late && pm_digest_is_zero(restore->stream.from),
+		.checked = !late && !pm_digest_is_zero(restore->stream.from),
+		.from = restore->stream.from,
 	};
 	enum pm_status status;
 
 	restore->begun = 1;
-	restore->resolve.page_size = (size_t)1 << reader->stream.page_shift;
-	status = reader->regions > 0 &&
-	    reader->region[0].kind == PM_REGION_PROCESS
+	restore->resolve.page_size = (size_t)1 << restore->stream.page_shift;
+	status = restore->regions > 0 &&
+	    restore->region[0].kind == PM_REGION_PROCESS
 	    ? plan_process(restore, &plan) : plan_blocks(restore, &plan);
 	if (status == PM_OK && (!plan.fresh || (needs & PM_NEEDS_DELTA) != 0)
-	    && (plan.old_layout = pm_layout_of_blocks(reader->region,
-	    reader->regions, reader->stream.page_shift, !plan.fresh)) == NULL)
+	    && (plan.old_layout = pm_layout_of_blocks(restore->region,
+	    restore->regions, restore->stream.page_shift, !plan.fresh))
+	    == NULL)
 		status = no_memory(restore);
 	if (status == PM_OK)
 		status = pm_target_begin(restore->target, &plan);
@@ -161,7 +172,7 @@ begin(struct pm_restore *restore)
 
 static enum pm_status
 set_table(struct pm_restore *restore, uint32_t region, uint64_t page,
-    const uint8_t *content)
+    struct pm_digest content)
 {
 	struct pm_target *target = restore->target;
 	struct pm_place place;
@@ -171,9 +182,7 @@ set_table(struct pm_restore *restore, uint32_t region, uint64_t page,
 	place = pm_layout_find(target->image.layout, region, page);
 	if (!place.held)
 		return PM_OK;
-	return pm_table_set(&target->table, place.slot, content == NULL
-	    ? (struct pm_digest){ 0, 0 }
-	    : pm_hash_content(content, restore->resolve.page_size));
+	return pm_table_set(&target->table, place.slot, content);
 }
 
 /* Slots up to the end of these pages are no longer virgin. */
@@ -200,6 +209,7 @@ write_run(struct pm_restore *restore, const struct pm_record *rec,
 	uint64_t first = rec->first + rec->entry[*at].page;
 	size_t size = restore->resolve.page_size;
 	const uint8_t *from = restore->resolve.pages + *built * size;
+	const struct pm_digest *content = restore->resolve.content + *built;
 	uint32_t pages = 0;
 	enum pm_status status = PM_OK;
 
@@ -216,7 +226,7 @@ write_run(struct pm_restore *restore, const struct pm_record *rec,
 	    pages, from);
 	for (uint32_t i = 0; i < pages && status == PM_OK; i++)
 		status = set_table(restore, rec->region, first + i,
-		    from + i * size);
+		    content[i]);
 	restore->counts.written += pages * size;
 	mark_written(restore, rec->region, first, pages);
 	return status;
@@ -252,7 +262,7 @@ forget_run(struct pm_restore *restore, const struct pm_record *rec,
 			    1);
 			if (status == PM_OK)
 				status = set_table(restore, rec->region,
-				    page + i, NULL);
+				    page + i, (struct pm_digest){ 0, 0 });
 		}
 		if (status != PM_OK)
 			return status;
@@ -349,17 +359,19 @@ take_round(struct pm_restore *restore, const struct pm_record *rec)
 }
 
 static enum pm_status
-take_end(struct pm_restore *restore)
+take_end(struct pm_restore *restore, const struct pm_record *rec)
 {
-	const struct pm_end *end = &restore->reader->end;
 	struct pm_target *target = restore->target;
 	char is[PM_DIGEST_TEXT], wants[PM_DIGEST_TEXT];
-	enum pm_status status = PM_OK;
+	struct pm_end end;
+	enum pm_status status = pm_end_unpack(&end, rec, restore->fault);
 
-	if ((restore->reader->stream.needs & PM_NEEDS_LATE_FROM) != 0 &&
-	    !pm_digest_equal(target->old_id, end->from)) {
+	if (status != PM_OK)
+		return status;
+	if ((restore->stream.needs & PM_NEEDS_LATE_FROM) != 0 &&
+	    !pm_digest_equal(target->old_id, end.from)) {
 		pm_digest_text(target->old_id, is);
-		pm_digest_text(end->from, wants);
+		pm_digest_text(end.from, wants);
 		return pm_fault_set(restore->fault, PM_ERR_MISMATCH,
 		    target->path, "holds generation %s, the stream starts "
 		    "from %s", is, wants);
@@ -369,14 +381,14 @@ take_end(struct pm_restore *restore)
 		status = pm_image_id(&target->image, restore->resolve.old,
 		    &target->id);
 	if (status != PM_OK ||
-	    (status = check_id(restore, end->to)) != PM_OK)
+	    (status = check_id(restore, end.to)) != PM_OK)
 		return status;
 	restore->begun = 0;
 	restore->counts.generations++;
 	if ((status = pm_target_commit(target)) != PM_OK)
 		return status;
 	return restore->proved != NULL
-	    ? restore->proved(restore->arg, end->to) : PM_OK;
+	    ? restore->proved(restore->arg, end.to) : PM_OK;
 }
 
 enum pm_status
@@ -389,7 +401,11 @@ pm_restore_take(struct pm_restore *restore, struct pm_record *rec)
 	switch (rec->type) {
 	case PM_TYPE_STREAM:
 		pm_maplist_clear(&restore->list);
-		return PM_OK;
+		restore->regions = 0;
+		return pm_stream_unpack(&restore->stream, rec,
+		    restore->fault);
+	case PM_TYPE_REGION:
+		return take_region(restore, rec);
 	case PM_TYPE_MAP:
 		return take_map(restore, rec);
 	case PM_TYPE_PAGES:
@@ -407,6 +423,6 @@ pm_restore_take(struct pm_restore *restore, struct pm_record *rec)
 	if (status == PM_OK && rec->type == PM_TYPE_ROUND)
 		status = take_round(restore, rec);
 	if (status == PM_OK && rec->type == PM_TYPE_END)
-		status = take_end(restore);
+		status = take_end(restore, rec);
 	return status;
 }

@@ -28,11 +28,13 @@ typedef enum pm_status pm_restore_proved(void *arg, struct pm_digest id);
  * NULL when memory ran out.  The reader's records will be given to take;
  * the target was opened and stays the caller's.
  */
-struct pm_restore *pm_restore_new(const struct pm_reader *,
-    struct pm_target *, pm_restore_proved *, void *arg, struct pm_fault *);
+struct pm_restore *pm_restore_new(    struct pm_target *, pm_restore_proved *, void *arg, struct pm_fault *);
 void pm_restore_free(struct pm_restore *);
 
-/* Take one record that the reader gave.  The fault names its pages. */
+/*
+ * Take the next record, as a reader gave it, compressed or not.  The fault
+ * names its pages.
+ */
 enum pm_status pm_restore_take(struct pm_restore *, struct pm_record *);
 
 struct pm_restore_counts pm_restore_counts(const struct pm_restore *);

@@ -13,3 +13,29 @@ shm=''
 @test "no program takes more memory as the stream gets longer" {
 	is_flat 31 31
 }
+
+# In MiB, of records of 1 MiB on two threads and a cache of 16.
+@test "every program keeps to the memory that pm(7) gives it" {
+	long_streams
+	took 7 3 >is
+	printf '%s\n' 3 14 21.2 19 21.2 14 3 3 3 | paste is - >both
+	cat both
+	awk '$1 > $2 * 1048576 { exit 1 }' both
+	[ "$(wc -l <is)" -eq 9 ]
+}
+
+@test "the cache of pm-delta takes what --cache-size says" {
+	seq 20000000 | head -c 112M >image
+	pm-snapshot -o stream image
+	for size in 32M 96M; do
+		pm-delta --cache-size $size --stats stats -o /dev/null stream
+		value stats peak_rss >$size
+		[ "$(value stats evictions)" = 0 ]
+	done
+	# One round admits what there is room for, so both are full.
+	awk -v a="$(cat 32M)" -v b="$(cat 96M)" 'BEGIN {
+		is = (b - a) / 67108864
+		print is
+		exit is < 0.95 || is > 1.05
+	}'
+}

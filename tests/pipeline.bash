@@ -156,7 +156,7 @@ took() {
 	rm -f "$shm"/*
 	pm-recv --stats 1 unix:"$shm/s" 3>&- | pm-compress -d -j 2 --stats 2 |
 	    pm-delta -d --stats 3 |
-	    pm-apply --in-place --stats 4 "$shm/target" >id 3>&- &
+	    pm-apply -j 2 --in-place --stats 4 "$shm/target" >id 3>&- &
 	chain "$1" | pm-delta --cache-size 16M --stats 5 |
 	    pm-compress -c lz4 -j 2 --stats 6 |
 	    pm-send --timeout 10 --stats 7 unix:"$shm/s"
@@ -169,18 +169,23 @@ took() {
 	for i in 1 2 3 4 5 6 7 8 9; do value $i peak_rss; done
 }
 
-# is_flat STREAMS IMAGES: they take the same for so many as for three, give or
-# take a MiB.
-is_flat() {
+# Two images, and the streams that a chain of them is made of.
+long_streams() {
 	shm=$(mktemp -d -p /dev/shm) || skip "needs /dev/shm"
 	seq 10000000 | head -c 64M >a
 	seq 20000000 | tail -c 64M >b
 	pm-snapshot --record-size 1M --save-table t -o full.pms a
 	pm-snapshot --record-size 1M --since t --save-table t -o there.pms b
 	pm-snapshot --record-size 1M --since t -o back.pms a
+}
+
+# is_flat STREAMS IMAGES: they take the same for so many as for three, give or
+# take the buffers that a thread may not have needed for three.
+is_flat() {
+	long_streams
 	took 3 3 >few
 	took "$1" "$2" >many
 	paste few many
-	paste few many | awk '$2 - $1 > 1048576 { exit 1 }'
+	paste few many | awk '$2 - $1 > 3 * 1048576 { exit 1 }'
 	[ "$(wc -l <many)" -eq 9 ]
 }

@@ -30,3 +30,25 @@ load helper
 	run -1 bash -c 'pm-compress -d -j4 stream >/dev/full'
 	pm-compress -d -j4 stream | head -c 100000 >out
 }
+
+@test "pm-apply on threads, a chain of rounds with deltas, compressed" {
+	head -c 3000000 /dev/urandom >noise
+	seq 1 900000 | cat - noise >one
+	sed 's/7/8/' one >two
+	seq 2 900001 | cat - noise >three
+	pm-snapshot --record-size 16K --save-table t1 -o full.pms one
+	pm-snapshot --record-size 16K --since t1 --save-table t2 two |
+	    pm-delta --base one >first.pms
+	pm-snapshot --record-size 16K --since t2 three |
+	    pm-delta --base two >second.pms
+	cat full.pms first.pms second.pms | pm-compress >chain
+	for threads in 1 2 4; do
+		pm-apply -j "$threads" --trust-table target <chain
+		cmp three target
+		pm-apply -j "$threads" --in-place target <full.pms
+		cmp one target
+		head -c 2000000 chain >part
+		run -3 pm-apply -j "$threads" target <part
+		cmp one target
+	done
+}

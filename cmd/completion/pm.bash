@@ -14,7 +14,7 @@ _pm_options() { # PROGRAM: its options
 	pm-compress)
 		echo -c --codec -l --level -j --threads -d --decode ;;
 	pm-apply)
-		echo --in-place --trust-table ;;
+		echo --in-place --trust-table -j --threads ;;
 	pm-info)
 		echo --list --verify --json --id --format --region --page-size ;;
 	pm-send)

@@ -36,6 +36,7 @@ complete -c pm-compress -s d -l decode -d 'Restore what was compressed'
 
 complete -c pm-apply -l in-place -d 'Write the target itself'
 complete -c pm-apply -l trust-table -d 'Keep a page table and trust it'
+complete -c pm-apply -s j -l threads -x -d 'Work on so many threads'
 
 complete -c pm-info -l list -d 'Show every record in a line'
 complete -c pm-info -l verify -d 'Check all digests that need no target'

@@ -342,7 +342,7 @@ restore(int in_place, int trust_table, uint64_t *generations)
 	status = pm_target_open(&target, path, in_place, trust_table, &fault);
 	if (status == PM_OK)
 		status = pm_reader_open_io(&reader, fetch, NULL, &fault);
-	restore = pm_restore_new(&reader, &target, NULL, NULL, &fault);
+	restore = pm_restore_new(&target, NULL, NULL, &fault);
 	while (status == PM_OK &&
 	    (status = pm_reader_next(&reader, rec)) == PM_OK)
 		status = pm_restore_take(restore, rec);
