@@ -2,15 +2,8 @@
 /*
  * ring.h - run a step over a stream on several threads, keeping its order.
  *
- * Every thread does the same: it reads a record, takes the step, and hands
- * on what is finished, in the order of the stream.  One at a time reads and
- * one at a time hands on, so that no thread waits for another as long as
- * there is something to do, and as many threads are busy as were asked for.
- *
- * A ring of slots, each holding one record for the life of the run: nothing
- * is copied and nothing allocated while records flow.  Who reads waits when
- * all slots are taken, so memory is bounded: PM_RING_SLOTS records for each
- * thread.
+ * The threads are a crew (crew.h), whose items are records: PM_RING_SLOTS of
+ * them for each thread bound the memory.
  */
 #ifndef PM_RING_H
 #define PM_RING_H

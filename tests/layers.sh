@@ -10,6 +10,7 @@ status bytes size meter version kernel
 kernel_loops
 kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile
+crew
 record net
 record_payload
 wire xbzrle codec layout pagecache
@@ -73,7 +74,7 @@ only() { # PATTERN ALLOWED-REGEX FILES...: who may include a header
 }
 
 only 'popt\.h' 'cmd/.*' lib/*.[ch] cmd/*.[ch]
-only 'pthread\.h' 'lib/ring\.c|cmd/report\.c' lib/*.[ch] cmd/*.[ch]
+only 'pthread\.h' 'lib/crew\.c|cmd/report\.c' lib/*.[ch] cmd/*.[ch]
 only 'zlib\.h|lz4\.h|lz4hc\.h|zstd\.h|zstd_errors\.h' 'lib/codec_[a-z0-9]*\.c' \
     lib/*.[ch] cmd/*.[ch]
 only 'xxhash\.h' 'lib/hash\.c|lib/kernel_loops\.h' lib/*.[ch] cmd/*.[ch]
