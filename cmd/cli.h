@@ -53,11 +53,12 @@ int cli_is_verbose(void);
 /*
  * The values of options given as text, or exit: a size such as "64M" in
  * bytes, a number in a range, the number of threads (text may be NULL:
- * PM_THREADS, else the processors), a number that a variable may give.
+ * PM_THREADS, else the processors, useful at most), a number that a variable
+ * may give.
  */
 uint64_t cli_size(const char *option, const char *text);
 long cli_number(const char *option, const char *text, long least, long most);
-unsigned cli_threads(const char *text);
+unsigned cli_threads(const char *text, unsigned useful);
 const char *cli_default(const char *text, const char *variable);
 
 /*

@@ -44,7 +44,7 @@ cli_default(const char *text, const char *variable)
 }
 
 unsigned
-cli_threads(const char *text)
+cli_threads(const char *text, unsigned useful)
 {
 	const char *from = text != NULL ? "--threads" : "PM_THREADS";
 	cpu_set_t set;
@@ -53,7 +53,8 @@ cli_threads(const char *text)
 		return (unsigned)cli_number(from, text, 1, 64);
 	if (sched_getaffinity(0, sizeof(set), &set) != 0)
 		return 1;
-	return CPU_COUNT(&set) > 64 ? 64 : (unsigned)CPU_COUNT(&set);
+	return (unsigned)CPU_COUNT(&set) < useful
+	    ? (unsigned)CPU_COUNT(&set) : useful;
 }
 
 void

@@ -16,7 +16,7 @@
 #include "target.h"
 
 #define THREADS_MAX	64
-#define THREADS_USED	4	/* one writes; more would wait for it */
+#define THREADS_USEFUL	4	/* one writes; more would wait for it */
 
 static int in_place, trust_table;
 static const char *threads_text;
@@ -103,10 +103,7 @@ main(int argc, char *argv[])
 	cli_target(cli_operand());
 	if (strcmp(cli_operand(), "-") == 0)
 		cli_die(CLI_USAGE, "-: the target must be a file");
-	threads = cli_threads(threads_text);
-	if (cli_default(threads_text, "PM_THREADS") == NULL &&
-	    threads > THREADS_USED)
-		threads = THREADS_USED;
+	threads = cli_threads(threads_text, THREADS_USEFUL);
 	fd = cli_input();
 	out = cli_report();
 	cli_check(pm_target_open(&target, cli_operand(), in_place,

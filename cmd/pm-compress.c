@@ -100,7 +100,7 @@ main(int argc, char *argv[])
 
 	cli_start(argc, argv, options, &about);
 	codec = choose_codec(&level);
-	threads = cli_threads(threads_text);
+	threads = cli_threads(threads_text, THREADS_MAX);
 	step = undo || level > 0 ? pm_squeeze_step : keep_step;
 	for (unsigned i = 0; i < threads; i++) {
 		each[i] = state[i] = pm_squeeze_new(undo ? NULL : codec,

@@ -18,9 +18,11 @@
 #include "source.h"
 #include "table.h"
 
+#define THREADS_USEFUL	4	/* one writes; memory has no more to give */
+
 static const char *base_path, *since_path, *save_path;
 static const char *pid_text, *spool;
-static const char *record_text = "256K";
+static const char *record_text = "256K", *threads_text;
 static const char **globs;
 
 static struct poptOption options[] = {
@@ -37,6 +39,8 @@ static struct poptOption options[] = {
 	{ "spool", '\0', POPT_ARG_STRING, &spool, 0,
 	    "freeze a process only for a copy to a file in DIR", "DIR" },
 	IMAGE_OPTIONS,
+	{ "threads", 'j', POPT_ARG_STRING, &threads_text, 0,
+	    "compare on N threads (the processors, at most 4)", "N" },
 	{ "record-size", '\0', POPT_ARG_STRING, &record_text, 0,
 	    "of pages in a record: one page to 1M (256K)", "SIZE" },
 	POPT_TABLEEND
@@ -45,7 +49,7 @@ static struct poptOption options[] = {
 static const struct cli_program about = {
 	.purpose = "read memory and write it as a page stream",
 	.operand = "[SOURCE]",
-	.memory = "about 3 MiB, and what the list of mappings takes",
+	.memory = "about 4 MiB, 2 for each thread, and what mappings take",
 };
 
 static uint32_t
@@ -206,9 +210,11 @@ main(int argc, char *argv[])
 	struct pm_capture_counts counts;
 	struct pm_source *source;
 	struct pm_writer out;
+	unsigned threads;
 	int fd;
 
 	cli_start(argc, argv, options, &about);
+	threads = cli_threads(threads_text, THREADS_USEFUL);
 	if (base_path != NULL && since_path != NULL)
 		cli_die(CLI_USAGE, "--base and --since exclude each other");
 	if (pid_text == NULL && (globs != NULL || spool != NULL))
@@ -222,6 +228,7 @@ main(int argc, char *argv[])
 		how.base = image_open(base_path);
 	source = pid_text != NULL ? open_process() : image_open(image_path());
 	how.record_size = record_size(source->page_shift);
+	how.threads = threads;
 	if (since_path != NULL) {
 		cli_check(pm_table_open(&since, since_path, &cli_fault));
 		how.since = &since;

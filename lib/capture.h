@@ -17,6 +17,7 @@ struct pm_capture_options {
 	struct pm_source *base;		/* send what differs from it, or NULL */
 	struct pm_table *since;		/* the same by its hashes, or NULL */
 	struct pm_table *save;		/* remember the hashes here, or NULL */
+	unsigned threads;		/* that look at pages; at least 1 */
 };
 
 struct pm_capture_counts {
@@ -30,8 +31,10 @@ struct pm_capture_counts {
 
 /*
  * Write one whole stream, end record included, of source to out.  Without
- * base and since it is a full one, which mentions every page.  Source and
- * base are done, and not closed, when it returns PM_OK.
+ * base and since it is a full one, which mentions every page.  Its bytes are
+ * the same for any number of threads; more than one look only where source
+ * and base can be shared.  Source and base are done, and not closed, when it
+ * returns PM_OK.
  */
 enum pm_status pm_capture_run(struct pm_source *,
     const struct pm_capture_options *, struct pm_writer *out,

@@ -14,7 +14,8 @@ pm_fault_set(struct pm_fault *fault, enum pm_status status,
 	int error = errno;
 	va_list ap;
 
-	if (fault == NULL || fault->text[0] != '\0')
+	if (fault == NULL ||
+	    __atomic_exchange_n(&fault->taken, 1, __ATOMIC_ACQ_REL) != 0)
 		return status;
 	snprintf(fault->subject, sizeof(fault->subject), "%s",
 	    subject != NULL ? subject : "");

@@ -18,12 +18,14 @@ struct pm_fault {
 	char text[256];		/* lower case, no full stop; "" for none */
 	int error;		/* errno of a system call, or 0 */
 	int placed;		/* its text names a record */
+	int taken;		/* a failure was told, or is being told */
 };
 
 /*
  * Say what went wrong and return status, so that a failing function can
  * end in one line.  errno is kept in the fault for the three statuses that
- * speak of it; subject may be NULL.  A fault already filled is left alone.
+ * speak of it; subject may be NULL.  A fault already filled is left alone,
+ * by several threads at a time too: one of them fills it.
  */
 enum pm_status pm_fault_set(struct pm_fault *, enum pm_status status,
     const char *subject, const char *fmt, ...)

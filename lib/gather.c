@@ -52,41 +52,69 @@ make_ready(struct pm_gather *gather, uint64_t page, uint64_t pages)
 	return PM_OK;
 }
 
-enum pm_status
-pm_gather_room(struct pm_gather *gather, uint8_t **to, uint32_t *pages)
+static int
+is_full(const struct pm_gather *gather)
 {
-	struct pm_record *rec = gather->rec;
-	uint32_t page_size = (uint32_t)gather->page_size;
-	enum pm_status status = PM_OK;
-
-	*pages = (gather->record_size - rec->stored) / page_size;
-	if (*pages == 0 || rec->entries + *pages > PM_ENTRIES_MAX) {
-		status = pm_gather_flush(gather);
-		*pages = gather->record_size / page_size;
-	}
-	*to = rec->payload + rec->stored;
-	return status;
+	return gather->rec->stored + gather->page_size > gather->record_size;
 }
 
-enum pm_status
-pm_gather_page(struct pm_gather *gather, uint64_t page, const uint8_t *from,
-    struct pm_digest hash)
+static void
+add_entry(struct pm_gather *gather, uint64_t page, struct pm_digest hash)
 {
 	struct pm_record *rec = gather->rec;
-	enum pm_status status = make_ready(gather, page, 1);
 
-	if (status != PM_OK)
-		return status;
-	/* Pages before it may not have been sent, or have gone out. */
-	if (rec->payload + rec->stored != from)
-		memmove(rec->payload + rec->stored, from, gather->page_size);
 	rec->entry[rec->entries++] = pm_entry_of((uint32_t)(page -
 	    rec->first), PM_RAW, (uint32_t)gather->page_size);
 	rec->stored += (uint32_t)gather->page_size;
 	rec->decoded = rec->stored;
 	rec->digest = pm_digest_add(rec->digest, hash);
 	gather->raw++;
+}
+
+enum pm_status
+pm_gather_page(struct pm_gather *gather, uint64_t page,
+    const uint8_t *content, struct pm_digest hash)
+{
+	struct pm_record *rec = gather->rec;
+	enum pm_status status = is_full(gather) ? pm_gather_flush(gather)
+	    : PM_OK;
+
+	if (status == PM_OK)
+		status = make_ready(gather, page, 1);
+	if (status != PM_OK)
+		return status;
+	memcpy(rec->payload + rec->stored, content, gather->page_size);
+	add_entry(gather, page, hash);
 	return PM_OK;
+}
+
+enum pm_status
+pm_gather_pages(struct pm_gather *gather, uint64_t page, uint32_t pages,
+    uint8_t *content, const struct pm_digest *hash)
+{
+	struct pm_record *rec = gather->rec;
+	uint8_t *payload = rec->payload;
+	enum pm_status status = PM_OK;
+	uint32_t at = 0;
+
+	if (pages * gather->page_size == gather->record_size) {
+		/* One that is not full, so as not to copy all that follow. */
+		if (rec->stored > 0)
+			status = pm_gather_flush(gather);
+		if (status == PM_OK)
+			status = make_ready(gather, page, pages);
+		if (status != PM_OK)
+			return status;
+		rec->payload = content;
+		for (; at < pages; at++)
+			add_entry(gather, page + at, hash[at]);
+		status = pm_gather_flush(gather);
+		rec->payload = payload;
+	}
+	for (; at < pages && status == PM_OK; at++)
+		status = pm_gather_page(gather, page + at, content + at *
+		    gather->page_size, hash[at]);
+	return status;
 }
 
 enum pm_status

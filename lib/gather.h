@@ -2,8 +2,8 @@
 /*
  * gather.h - pages put into records, in ascending order, and written.
  *
- * Pages with content are read straight into the payload of the record that
- * will carry them; those that are not sent are closed up in place.
+ * Pages with content are copied into the record that will carry them, or,
+ * where they fill one, are written from where they are.
  */
 #ifndef PM_GATHER_H
 #define PM_GATHER_H
@@ -30,17 +30,20 @@ enum pm_status pm_gather_put(struct pm_gather *);
 /* Write what was gathered, if anything; another region may come then. */
 enum pm_status pm_gather_flush(struct pm_gather *);
 
-/* Where to read pages to, and how many at most. */
-enum pm_status pm_gather_room(struct pm_gather *, uint8_t **to,
-    uint32_t *pages);
-
 /*
- * Add a page that was read there, which adds hash to the digest; or a run,
- * ZERO or GONE, which may be of any length.
+ * Add a page of that content, which adds hash to the digest; or a run, ZERO
+ * or GONE, which may be of any length.
  */
 enum pm_status pm_gather_page(struct pm_gather *, uint64_t page,
-    const uint8_t *from, struct pm_digest hash);
+    const uint8_t *content, struct pm_digest hash);
 enum pm_status pm_gather_run(struct pm_gather *, enum pm_kind,
     uint64_t page, uint64_t pages);
+
+/*
+ * The same for pages that follow each other, with the hash of each; they are
+ * only read.
+ */
+enum pm_status pm_gather_pages(struct pm_gather *, uint64_t page,
+    uint32_t pages, uint8_t *content, const struct pm_digest *hash);
 
 #endif /* PM_GATHER_H */

@@ -103,6 +103,13 @@ enum pm_status
 pm_image_read(struct pm_image *image, uint32_t region, uint64_t page,
     uint32_t pages, uint8_t *out)
 {
+	return pm_image_fetch(image, region, page, pages, out, image->fault);
+}
+
+enum pm_status
+pm_image_fetch(const struct pm_image *image, uint32_t region, uint64_t page,
+    uint32_t pages, uint8_t *out, struct pm_fault *fault)
+{
 	unsigned shift = image->layout->page_shift;
 
 	while (pages > 0) {
@@ -122,7 +129,9 @@ pm_image_read(struct pm_image *image, uint32_t region, uint64_t page,
 			if (n < 0 && errno == EINTR)
 				continue;
 			if (n < 0)
-				return fail(image, PM_ERR_READ);
+				return pm_fault_set(fault, PM_ERR_READ,
+				    image->path, "%s",
+				    pm_status_text(PM_ERR_READ));
 			got += (size_t)n;
 		}
 		memset(out + got, 0, size - got);

@@ -51,6 +51,10 @@ enum pm_status pm_image_span(struct pm_image *, uint32_t region,
 enum pm_status pm_image_read(struct pm_image *, uint32_t region,
     uint64_t page, uint32_t pages, uint8_t *out);
 
+/* The same on any thread, which tells there what fails. */
+enum pm_status pm_image_fetch(const struct pm_image *, uint32_t region,
+    uint64_t page, uint32_t pages, uint8_t *out, struct pm_fault *);
+
 /* Write pages, all of which are held; the caller sets the file's length. */
 enum pm_status pm_image_write(struct pm_image *, uint32_t region,
     uint64_t page, uint32_t pages, const uint8_t *in);

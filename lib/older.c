@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <stdlib.h>
 #include <string.h>
 
 #include "older.h"
 
-enum pm_status
+void
 pm_older_open(struct pm_older *older, struct pm_source *base,
     struct pm_table *since)
 {
 	*older = (struct pm_older){ .base = base, .since = since };
-	if (base != NULL && (older->buf = pm_record_buffer()) == NULL)
-		return PM_ERR_SYSTEM;
-	return PM_OK;
-}
-
-void
-pm_older_close(struct pm_older *older)
-{
-	free(older->buf);
-	older->buf = NULL;
+	/* It keeps its place apart, where others look up hashes. */
+	if (since != NULL)
+		older->ahead = *since;
 }
 
 int
@@ -76,7 +68,7 @@ pm_older_span(struct pm_older *older, uint32_t region, uint64_t page,
 	if (page >= end)
 		return PM_OK;
 	if (older->base == NULL)
-		return pm_table_span(older->since, region, page, data, pages);
+		return pm_table_span(&older->ahead, region, page, data, pages);
 	status = older->base->ops->span(older->base, region, page, &span);
 	*data = span.kind == PM_SPAN_DATA;
 	*pages = span.pages < end - page ? span.pages : end - page;
@@ -84,43 +76,28 @@ pm_older_span(struct pm_older *older, uint32_t region, uint64_t page,
 }
 
 enum pm_status
-pm_older_read(struct pm_older *older, uint32_t region, uint64_t page,
-    uint32_t pages)
+pm_older_read(const struct pm_older *older, uint32_t region, uint64_t page,
+    uint32_t pages, uint8_t *out, struct pm_fault *fault)
 {
-	unsigned shift = pm_older_page_shift(older, 0);
+	unsigned shift = older->base->page_shift;
 	enum pm_status status;
 	uint32_t got = 0;
 
-	older->region = region;
-	older->page = page;
-	if (older->base == NULL)
-		return PM_OK;
-	status = older->base->ops->read(older->base, region, page, pages,
-	    older->buf, &got);
-	/* What cannot be read of it counts as zeroes, as its id does. */
-	memset(older->buf + ((size_t)got << shift), 0,
+	status = older->base->ops->read(older->base, region, page, pages, out,
+	    &got, fault);
+	memset(out + ((size_t)got << shift), 0,
 	    (size_t)(pages - got) << shift);
 	return status;
 }
 
 enum pm_status
-pm_older_content(struct pm_older *older, uint64_t page, const uint8_t *new,
-    struct pm_digest content, struct pm_digest *was)
+pm_older_hash(const struct pm_older *older, uint32_t region, uint64_t page,
+    struct pm_digest *was)
 {
-	size_t page_size = (size_t)1 << pm_older_page_shift(older, 0);
-	struct pm_place place;
-	const uint8_t *old;
+	struct pm_place place = pm_layout_find(older->since->layout, region,
+	    page);
 
 	*was = (struct pm_digest){ 0, 0 };
-	if (older->base == NULL) {
-		place = pm_layout_find(older->since->layout, older->region,
-		    page);
-		return place.held ? pm_table_get(older->since, place.slot,
-		    was) : PM_OK;
-	}
-	old = older->buf + (page - older->page) * page_size;
-	/* To compare is faster than to hash. */
-	*was = new != NULL && memcmp(new, old, page_size) == 0 ? content
-	    : pm_hash_content(old, page_size);
-	return PM_OK;
+	return place.held ? pm_table_get(older->since, place.slot, was)
+	    : PM_OK;
 }

@@ -17,16 +17,11 @@
 struct pm_older {
 	struct pm_source *base;
 	struct pm_table *since;
-
-	uint8_t *buf;			/* PM_PAYLOAD_MAX, freed by close */
-	uint32_t region;		/* of the pages read last */
-	uint64_t page;
+	struct pm_table ahead;		/* since, of which spans are told */
 };
 
-/* PM_ERR_SYSTEM for want of memory; close in any case. */
-enum pm_status pm_older_open(struct pm_older *, struct pm_source *base,
+void pm_older_open(struct pm_older *, struct pm_source *base,
     struct pm_table *since);
-void pm_older_close(struct pm_older *);
 
 /* True when it was the empty memory. */
 int pm_older_is_empty(const struct pm_older *);
@@ -46,15 +41,15 @@ uint32_t pm_older_region(const struct pm_older *, uint64_t key);
 enum pm_status pm_older_span(struct pm_older *, uint32_t region,
     uint64_t page, int *data, uint64_t *pages);
 
-/* Look at pages, 1 MiB at most, that may have content. */
-enum pm_status pm_older_read(struct pm_older *, uint32_t region,
-    uint64_t page, uint32_t pages);
-
 /*
- * The hash of the content of one of them.  new, if it is not NULL, is what
- * the page holds now, and content its hash.
+ * Read pages of base that may have content, in any thread if base is shared;
+ * what cannot be read of them counts as zeroes, as its id does.
  */
-enum pm_status pm_older_content(struct pm_older *, uint64_t page,
-    const uint8_t *new, struct pm_digest content, struct pm_digest *was);
+enum pm_status pm_older_read(const struct pm_older *, uint32_t region,
+    uint64_t page, uint32_t pages, uint8_t *out, struct pm_fault *);
+
+/* The hash that since has of a page; while others ask for spans, if need be. */
+enum pm_status pm_older_hash(const struct pm_older *, uint32_t region,
+    uint64_t page, struct pm_digest *was);
 
 #endif /* PM_OLDER_H */

@@ -38,9 +38,11 @@ struct pm_source_ops {
 	 * Read pages of one data span into out, padding the last page of a
 	 * region with zeroes.  *got is how many could be read; fewer than
 	 * asked means that the page behind them is not there after all.
+	 * What fails is told in the fault.
 	 */
 	enum pm_status (*read)(struct pm_source *, uint32_t region,
-	    uint64_t page, uint32_t pages, uint8_t *out, uint32_t *got);
+	    uint64_t page, uint32_t pages, uint8_t *out, uint32_t *got,
+	    struct pm_fault *);
 	/*
 	 * All was read: let go of what was held (thaw), and fail if what
 	 * was read is not one consistent state.
@@ -53,6 +55,8 @@ struct pm_source_ops {
 struct pm_source {
 	const struct pm_source_ops *ops;
 	struct pm_fault *fault;
+	int is_shared;			/* any thread may read, others and
+					   span meanwhile */
 	unsigned page_shift;
 	uint32_t regions;
 	struct pm_region *region;	/* numbered in order; the source's */
@@ -61,6 +65,16 @@ struct pm_source {
 	uint64_t frozen_us;		/* how long the subject stood still */
 	uint64_t page_bytes;		/* expected to be read; 0 unknown */
 };
+
+/* True when it has a region of that key. */
+static inline int
+pm_source_has(const struct pm_source *source, uint64_t key)
+{
+	for (uint32_t i = 0; i < source->regions; i++)
+		if (source->region[i].key == key)
+			return 1;
+	return 0;
+}
 
 enum pm_source_format {
 	PM_SOURCE_RAW,		/* bytes of memory and nothing else */

@@ -54,12 +54,12 @@ check_size(struct image_source *self)
 
 static enum pm_status
 read_pages(struct pm_source *source, uint32_t region, uint64_t page,
-    uint32_t pages, uint8_t *out, uint32_t *got)
+    uint32_t pages, uint8_t *out, uint32_t *got, struct pm_fault *fault)
 {
 	struct image_source *self = (struct image_source *)source;
 
 	*got = pages;
-	return pm_image_read(&self->image, region, page, pages, out);
+	return pm_image_fetch(&self->image, region, page, pages, out, fault);
 }
 
 static enum pm_status
@@ -173,7 +173,7 @@ pm_source_open_image(struct pm_source **source, const char *path,
 	}
 	pm_image_take(&self->image, fd, layout, data, path, fault);
 	self->base = (struct pm_source){
-		.ops = &image_ops, .fault = fault,
+		.ops = &image_ops, .fault = fault, .is_shared = 1,
 		.page_shift = layout->page_shift,
 		.regions = layout->regions, .region = layout->region,
 		.mappings = self->list.count, .mapping = self->list.mapping,

@@ -40,13 +40,13 @@ process_of(struct pm_source *source)
 
 /* Say that a system call failed; errno tells. */
 static enum pm_status
-fail(struct process *process, const char *what)
+fail(struct process *process, struct pm_fault *fault, const char *what)
 {
 	if (errno == ESRCH)
-		return pm_fault_set(process->source.fault, PM_ERR_SYSTEM,
+		return pm_fault_set(fault, PM_ERR_SYSTEM,
 		    NULL, "process %d died while it was read",
 		    (int)process->freeze.pid);
-	return pm_fault_set(process->source.fault, PM_ERR_SYSTEM, NULL,
+	return pm_fault_set(fault, PM_ERR_SYSTEM, NULL,
 	    "process %d: %s: %s", (int)process->freeze.pid, what,
 	    strerror(errno));
 }
@@ -115,7 +115,7 @@ span_of(struct pm_source *source, uint32_t region, uint64_t page,
 		if (!process->maps.map[at].shared &&
 		    pm_pagemap_span(&process->pagemap, address, until, &held,
 		    &until) != PM_OK)
-			return fail(process, "/proc/PID/pagemap");
+			return fail(process, process->source.fault, "/proc/PID/pagemap");
 		span->kind = held ? PM_SPAN_DATA : PM_SPAN_ZERO;
 	}
 	span->pages = (until - address) >> source->page_shift;
@@ -159,7 +159,7 @@ read_memory(struct process *process, const struct pm_map *map,
 
 static enum pm_status
 read_pages(struct pm_source *source, uint32_t region, uint64_t page,
-    uint32_t pages, uint8_t *out, uint32_t *got)
+    uint32_t pages, uint8_t *out, uint32_t *got, struct pm_fault *fault)
 {
 	struct process *process = process_of(source);
 	uint64_t address = page << source->page_shift;
@@ -180,7 +180,7 @@ read_pages(struct pm_source *source, uint32_t region, uint64_t page,
 		bytes = read_memory(process, map, address, out,
 		    (size_t)(until - address));
 		if (bytes < 0)
-			return fail(process, "reading memory");
+			return fail(process, fault, "reading memory");
 		if (bytes == 0)
 			break;
 		address += (uint64_t)bytes;
@@ -197,7 +197,7 @@ judge(struct pm_source *source)
 
 	if (!pm_freeze_holds(&process->freeze)) {
 		errno = ESRCH;
-		return fail(process, "freeze");
+		return fail(process, process->source.fault, "freeze");
 	}
 	source->frozen_us = pm_freeze_end(&process->freeze);
 	return PM_OK;
@@ -263,7 +263,7 @@ list_mappings(struct process *process, const char *const *glob)
 	source->mapping = calloc(count + 1, sizeof(source->mapping[0]));
 	process->kind = calloc(count + 1, sizeof(process->kind[0]));
 	if (source->mapping == NULL || process->kind == NULL)
-		return fail(process, "list of mappings");
+		return fail(process, process->source.fault, "list of mappings");
 	for (size_t at = 0; at < count; at++) {
 		const struct pm_map *map = &process->maps.map[at];
 		size_t size = strnlen(map->name, PM_MAPPING_NAME_MAX);
@@ -355,7 +355,7 @@ open_memory(struct process *process)
 	    (int)process->freeze.through);
 	process->mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (process->mem < 0)
-		return fail(process, path);
+		return fail(process, process->source.fault, path);
 	return pm_pagemap_open(&process->pagemap, process->freeze.through,
 	    PM_PAGEMAP_ANY, process->source.page_shift,
 	    process->source.fault);

@@ -126,7 +126,8 @@ copy_data(struct spool *spool, uint32_t region, uint64_t page, uint64_t pages)
 	while (pages > 0) {
 		uint32_t wanted = pages < most ? (uint32_t)pages : most, got;
 		enum pm_status status = spool->from->ops->read(spool->from,
-		    region, page, wanted, spool->buf, &got);
+		    region, page, wanted, spool->buf, &got,
+		    spool->from->fault);
 
 		if (status == PM_OK && got > 0)
 			status = write_pages(spool, got);
@@ -199,7 +200,7 @@ span_of(struct pm_source *source, uint32_t region, uint64_t page,
 
 static enum pm_status
 read_pages(struct pm_source *source, uint32_t region, uint64_t page,
-    uint32_t pages, uint8_t *out, uint32_t *got)
+    uint32_t pages, uint8_t *out, uint32_t *got, struct pm_fault *fault)
 {
 	struct spool *spool = spool_of(source);
 	const struct extent *extent = find(spool, region, page);
@@ -209,7 +210,7 @@ read_pages(struct pm_source *source, uint32_t region, uint64_t page,
 	if (pm_fd_pread(spool->fd, out, (size_t)pages << source->page_shift,
 	    extent->offset + skip) == PM_OK)
 		return PM_OK;
-	return pm_fault_set(source->fault, PM_ERR_SYSTEM, NULL,
+	return pm_fault_set(fault, PM_ERR_SYSTEM, NULL,
 	    "the spooled copy cannot be read: %s", strerror(errno));
 }
 
@@ -268,6 +269,7 @@ pm_source_spool(struct pm_source **source, const char *directory,
 	spool->source = **source;
 	spool->source.ops = &spool_ops;
 	spool->source.fault = fault;
+	spool->source.is_shared = 1;
 	spool->directory = directory;
 	spool->from = *source;
 	spool->fd = -1;

@@ -20,6 +20,7 @@ image
 move
 base source target
 held older resolve source_image source_process source_spool target_open
+chunk preface
 capture delta squeeze restore
 filter
 ring

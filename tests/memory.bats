@@ -18,7 +18,7 @@ shm=''
 @test "every program keeps to the memory that pm(7) gives it" {
 	long_streams
 	took 7 3 >is
-	printf '%s\n' 3 14 21.2 19 21.2 14 3 3 3 | paste is - >both
+	printf '%s\n' 3 14 21.2 19 21.2 14 3 4 8 | paste is - >both
 	cat both
 	awk '$1 > $2 * 1048576 { exit 1 }' both
 	[ "$(wc -l <is)" -eq 9 ]

@@ -165,7 +165,7 @@ took() {
 	[ "$(wc -l <id)" -ge "$1" ]
 	for ((i = 0; i < $2; i++)); do cat a; done >"$shm/img"
 	pm-snapshot --record-size 1M --stats 8 "$shm/img" >/dev/null
-	pm-snapshot --base "$shm/img" --stats 9 "$shm/img" >/dev/null
+	pm-snapshot -j 2 --base "$shm/img" --stats 9 "$shm/img" >/dev/null
 	for i in 1 2 3 4 5 6 7 8 9; do value $i peak_rss; done
 }
 

@@ -52,3 +52,28 @@ load helper
 		cmp one target
 	done
 }
+
+@test "pm-snapshot on threads, of images that differ in every way" {
+	for seed in 1 2 3 4 5; do
+		scatter="${PATH%%:*}/tests/helpers/scatter"
+		"$scatter" "$seed" 9000000 old
+		cp --sparse=always old new
+		"$scatter" "$((seed + 10))" $((7000000 + seed * 900000)) new -
+		pm-snapshot --save-table t -o /dev/null old
+		for how in '--base old' '--since t' '--base old --page-size 64K' \
+		    '--base old --record-size 16K' ''; do
+			# shellcheck disable=SC2086
+			pm-snapshot -j 1 $how -o want new
+			for threads in 2 3 8; do
+				# shellcheck disable=SC2086
+				pm-snapshot -j "$threads" $how \
+				    --save-table t2 new | cmp - want
+				pm-snapshot --save-table t3 -o /dev/null new
+				[ "$how" = '--base old --page-size 64K' ] ||
+				    cmp -i 96 t2 t3
+			done
+		done
+	done
+	run -1 bash -c 'pm-snapshot -j4 --base old new >/dev/full'
+	pm-snapshot -j4 --base old new | head -c 50000 >out
+}

@@ -8,7 +8,7 @@ _pm_options() { # PROGRAM: its options
 	case $1 in
 	pm-snapshot)
 		echo --base --since --save-table --pid --map --spool --format \
-		    --region --page-size --record-size ;;
+		    --region --page-size --record-size -j --threads ;;
 	pm-delta)
 		echo --cache-size --base -d --decode --max-memory ;;
 	pm-compress)

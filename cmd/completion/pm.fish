@@ -23,6 +23,7 @@ complete -c pm-snapshot -l format -xa 'auto raw core' -d 'Of the image'
 complete -c pm-snapshot -l region -x -d 'Cut a raw image: NAME:ADDRESS:SIZE'
 complete -c pm-snapshot -l page-size -xa '4K 8K 16K 32K 64K' -d 'Of a raw image'
 complete -c pm-snapshot -l record-size -x -d 'Of pages in a record'
+complete -c pm-snapshot -s j -l threads -x -d 'Compare on so many threads'
 
 complete -c pm-delta -l cache-size -x -d 'Remember pages of that size in all'
 complete -c pm-delta -l base -rF -d 'What the target holds before the stream'

@@ -239,7 +239,7 @@ read_at(struct pm_source *source, const uint8_t *at, uint32_t pages)
 
 	memset(buf, 0x5a, PAGES * page_size);
 	if (source->ops->read(source, 0, (uintptr_t)at >> source->page_shift,
-	    pages, buf, &got) != PM_OK) {
+	    pages, buf, &got, &fault) != PM_OK) {
 		printf("# %s: %s\n", fault.subject, fault.text);
 		return UINT32_MAX;
 	}
