@@ -23,6 +23,7 @@ struct pm_image {
 	const char *path;		/* the caller's, for messages */
 	struct pm_fault *fault;
 	struct pm_holes holes;
+	int is_new;			/* nothing was written to it before */
 };
 
 /* Take fd, which close closes, and layout, which it frees. */

@@ -110,6 +110,15 @@ compare(const uint8_t *old, const uint8_t *new, size_t at, size_t size,
 	return bytes + 2 * runs <= room;
 }
 
+/* The first of the bits, counted from base on; returns the others. */
+static inline uint64_t
+take_edge(uint64_t bits, size_t base, uint32_t *edge)
+{
+	*edge = (uint32_t)(base + (size_t)__builtin_ctzll(bits |
+	    UINT64_C(1) << 63));
+	return bits & (bits - 1);
+}
+
 /*
  * Where runs of differing bytes begin and end within a block, in turn,
  * counted from the start of the page; *carry says whether one goes on from
@@ -133,14 +142,21 @@ find_edges(const struct differences *found, size_t from, uint64_t *carry,
 
 			*carry = mask[i] >> 63;
 			next += __builtin_popcountll(bits);
-			/* Ahead of the count: a branch for every eight. */
-			for (; bits != 0; here += 8)
-				for (unsigned k = 0; k < 8; k++) {
-					here[k] = (uint32_t)at +
-					    (uint32_t)__builtin_ctzll(bits |
-					    UINT64_C(1) << 63);
-					bits &= bits - 1;
-				}
+			/*
+			 * Ahead of the count, of which there is often none:
+			 * that costs less than a branch that is not foreseen.
+			 */
+			do {
+				bits = take_edge(bits, at, &here[0]);
+				bits = take_edge(bits, at, &here[1]);
+				bits = take_edge(bits, at, &here[2]);
+				bits = take_edge(bits, at, &here[3]);
+				bits = take_edge(bits, at, &here[4]);
+				bits = take_edge(bits, at, &here[5]);
+				bits = take_edge(bits, at, &here[6]);
+				bits = take_edge(bits, at, &here[7]);
+				here += 8;
+			} while (bits != 0);
 		}
 	}
 	return (size_t)(next - edge);
@@ -170,9 +186,20 @@ put_run(struct sink *sink, size_t start, size_t stop)
 	return 1;
 }
 
+/* A length below 2^14, without a branch; two bytes are written in any case. */
+static inline uint8_t *
+put_short_length(uint8_t *out, size_t value)
+{
+	size_t is_long = value >= 0x80;
+
+	out[0] = (uint8_t)(value | is_long << 7);
+	out[1] = (uint8_t)(value >> 7);
+	return out + 1 + is_long;
+}
+
 /*
- * As many runs as are short, which nearly all of them are: each is copied
- * as 16 bytes, whatever follows it.  Returns the edges taken.
+ * As many runs as are short, which nearly all of them are: each is copied as
+ * 32 bytes, whatever follows it.  Returns the edges taken.
  */
 static inline size_t
 put_short_runs(struct sink *sink, const uint32_t *edge, size_t edges)
@@ -184,13 +211,13 @@ put_short_runs(struct sink *sink, const uint32_t *edge, size_t edges)
 	while (taken + 1 < edges) {
 		size_t start = edge[taken], stop = edge[taken + 1];
 
-		if (start - at >= 128 || stop - start > 16 ||
-		    sink->size - start < 16 || sink->end - out < 18)
+		if (start - at >= 1u << 14 || stop - start > 32 ||
+		    sink->size - start < 32 || sink->end - out < 36)
 			break;
-		out[0] = (uint8_t)(start - at);
-		out[1] = (uint8_t)(stop - start);
-		memcpy(out + 2, new + start, 16);
-		out += 2 + (stop - start);
+		out = put_short_length(out, start - at);
+		*out++ = (uint8_t)(stop - start);
+		memcpy(out, new + start, 32);
+		out += stop - start;
 		at = stop;
 		taken += 2;
 	}

@@ -8,9 +8,11 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/fs.h>
+#include <linux/magic.h>
 
 #include "core.h"
 #include "fdio.h"
@@ -227,6 +229,15 @@ check_device(struct pm_target *target)
 	    target->image.size, needs);
 }
 
+/* There, room costs as much as what is written to it. */
+static int
+is_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
 /* Open what will be written. */
 static enum pm_status
 open_new(struct pm_target *target, struct pm_target_plan *plan)
@@ -255,6 +266,7 @@ open_new(struct pm_target *target, struct pm_target_plan *plan)
 	plan->layout = NULL;
 	pm_image_take(&target->image, fd, layout, data, target->path,
 	    target->fault);
+	target->image.is_new = !itself && !is_in_memory(fd);
 	return check_device(target);
 }
 
