@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <stdint.h>
 #include <string.h>
 
-/* Words of 64 bits: what any machine has. */
+#include "kernel.h"
 
+/*
+ * Words of 64 bits: what any machine has.  Where this is the only set, xxHash
+ * may use what every machine of the kind has besides.
+ */
+#if PM_KERNEL_X86 || defined(PM_PORTABLE)
 #define XXH_VECTOR	0	/* XXH_SCALAR, before its header names it */
+#endif
 
 static inline uint64_t
 word_at(const uint8_t *p)
