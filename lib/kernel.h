@@ -3,7 +3,7 @@
  * kernel.h - the loops over the bytes of a page, for each kind of processor.
  *
  * One set of them is compiled for each instruction set out of the same text,
- * kernel_loops.h, around a few primitives, so that all give the same bytes.
+ * kernel_loops.inc, around a few primitives, so that all give the same bytes.
  * A program takes the best that the processor it runs on can execute; tests
  * and measurements may take any.
  */

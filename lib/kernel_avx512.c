@@ -56,7 +56,7 @@ leave_wide(void)
 	_mm256_zeroupper();
 }
 
-#include "kernel_loops.h"
+#include "kernel_loops.inc"
 
 const struct pm_kernel pm_kernel_avx512 = PM_KERNEL_SET("avx512");
 #endif

@@ -75,6 +75,6 @@ leave_wide(void)
 {
 }
 
-#include "kernel_loops.h"
+#include "kernel_loops.inc"
 
 const struct pm_kernel pm_kernel_portable = PM_KERNEL_SET("portable");

@@ -63,7 +63,7 @@ leave_wide(void)
 {
 }
 
-#include "kernel_loops.h"
+#include "kernel_loops.inc"
 
 const struct pm_kernel pm_kernel_sse2 = PM_KERNEL_SET("sse2");
 #endif

@@ -7,7 +7,6 @@ cd "$(dirname "$0")/.."
 
 layers='
 status bytes size meter version kernel
-kernel_loops
 kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile
 crew
@@ -78,7 +77,7 @@ only 'popt\.h' 'cmd/.*' lib/*.[ch] cmd/*.[ch]
 only 'pthread\.h' 'lib/crew\.c|cmd/report\.c' lib/*.[ch] cmd/*.[ch]
 only 'zlib\.h|lz4\.h|lz4hc\.h|zstd\.h|zstd_errors\.h' 'lib/codec_[a-z0-9]*\.c' \
     lib/*.[ch] cmd/*.[ch]
-only 'xxhash\.h' 'lib/hash\.c|lib/kernel_loops\.h' lib/*.[ch] cmd/*.[ch]
+only 'xxhash\.h' 'lib/hash\.c|lib/kernel_loops\.inc' lib/*.[ch] lib/*.inc cmd/*.[ch]
 
 # The library knows nothing of its callers.
 if grep -nE '\b(printf|fprintf|vprintf|perror|puts|exit|_exit|abort|signal|sigaction|isatty)\(|STD(IN|OUT|ERR)_FILENO|\bstd(in|out|err)\b' lib/*.c |
@@ -102,7 +101,8 @@ for file in lib/*.c; do
 	done
 done
 
-for file in lib/*.[ch] cmd/*.[ch] cmd/completion/* tests/*.sh tests/*.bats \
+for file in lib/*.[ch] lib/*.inc cmd/*.[ch] cmd/completion/* tests/*.sh \
+    tests/*.bats \
     tests/*.bash tests/*/*.[ch] tests/*/*.sh examples/* bench/* .ci/run \
     Makefile man/*; do
 	[ ! -e "$file" ] || head -n 3 "$file" |
