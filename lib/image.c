@@ -190,6 +190,34 @@ pm_image_write(struct pm_image *image, uint32_t region, uint64_t page,
 	return PM_OK;
 }
 
+enum pm_status
+pm_image_writev(struct pm_image *image, uint32_t region, uint64_t page,
+    const struct iovec *iov, int count)
+{
+	unsigned shift = image->layout->page_shift;
+	struct pm_place place = pm_layout_find(image->layout, region, page);
+	uint64_t offset = image->data + (place.slot << shift);
+	enum pm_status status = PM_OK;
+	size_t size = 0;
+
+	for (int i = 0; i < count; i++)
+		size += iov[i].iov_len;
+	if (count > 1 && place.held && place.pages >= size >> shift &&
+	    pwritev(image->fd, iov, count, (off_t)offset) == (ssize_t)size) {
+		pm_holes_forget(&image->holes);
+		if (offset + size > image->size)
+			image->size = offset + size;
+		return PM_OK;
+	}
+	/* One by one, which tells what fails. */
+	for (int i = 0; i < count && status == PM_OK; i++) {
+		status = pm_image_write(image, region, page, (uint32_t)
+		    (iov[i].iov_len >> shift), iov[i].iov_base);
+		page += iov[i].iov_len >> shift;
+	}
+	return status;
+}
+
 /* Where no hole can be made, zeroes must be written. */
 static enum pm_status
 write_zeroes(struct pm_image *image, uint64_t offset, uint64_t size)

@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+#include <sys/uio.h>
+
 #include "fault.h"
 #include "holes.h"
 #include "layout.h"
@@ -59,6 +61,10 @@ enum pm_status pm_image_fetch(const struct pm_image *, uint32_t region,
 /* Write pages, all of which are held; the caller sets the file's length. */
 enum pm_status pm_image_write(struct pm_image *, uint32_t region,
     uint64_t page, uint32_t pages, const uint8_t *in);
+
+/* The same of several buffers, each of whole pages, in one go if it can. */
+enum pm_status pm_image_writev(struct pm_image *, uint32_t region,
+    uint64_t page, const struct iovec *, int count);
 
 /* Make pages that are held read as zeroes, as a hole where that can be. */
 enum pm_status pm_image_punch(struct pm_image *, uint32_t region,

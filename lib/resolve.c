@@ -10,9 +10,14 @@ enum pm_status
 pm_resolve_open(struct pm_resolve *resolve, const struct pm_region *region,
     struct pm_target *target, struct pm_fault *fault)
 {
+	void *old;
+
 	*resolve = (struct pm_resolve){ .region = region, .target = target,
 	    .fault = fault };
-	resolve->old = pm_record_buffer();
+	/* Every page with content may come with a gap. */
+	if (posix_memalign(&old, PM_PAGE_MAX, (1 + PM_RESOLVE_GAP) *
+	    PM_PAYLOAD_MAX) == 0)
+		resolve->old = old;
 	resolve->new = pm_record_buffer();
 	return resolve->old != NULL && resolve->new != NULL ? PM_OK
 	    : PM_ERR_SYSTEM;
@@ -139,13 +144,15 @@ resolve_page(struct pm_resolve *resolve, struct walk *walk,
 		    "bytes stand behind the end of the region");
 	walk->added = pm_digest_add(walk->added, hash);
 	walk->from += pm_entry_length(entry);
-	resolve->content[walk->built++] = digest;
+	resolve->content[walk->built] = digest;
+	resolve->old_at[walk->built++] = (uint32_t)((size_t)(old -
+	    resolve->old) / size);
 	return PM_OK;
 }
 
 /*
- * The entries with content from *at on whose pages follow each other, as
- * one run: what the target holds is read at once.
+ * The entries with content from *at on whose pages follow each other, or
+ * nearly so, as one run: what the target holds is read at once.
  */
 static enum pm_status
 resolve_run(struct pm_resolve *resolve, struct walk *walk, uint32_t *at)
@@ -153,26 +160,32 @@ resolve_run(struct pm_resolve *resolve, struct walk *walk, uint32_t *at)
 	const struct pm_record *rec = walk->rec;
 	uint64_t first = rec->first + rec->entry[*at].page, page = first;
 	size_t size = resolve->page_size;
+	uint8_t *base = resolve->old + resolve->old_pages * size;
 	uint32_t end = *at;
 	enum pm_status status = PM_OK;
 	int virgin = pm_resolve_is_virgin(resolve, rec->region, first);
 
 	while (end < rec->entries && pm_entry_kind(rec->entry[end]) <= PM_SAME
-	    && rec->first + rec->entry[end].page == page)
-		page += pm_entry_pages(rec->entry[end++]);
+	    && rec->first + rec->entry[end].page - page <=
+	    (end == *at || virgin ? 0 : PM_RESOLVE_GAP)) {
+		page = rec->first + rec->entry[end].page +
+		    pm_entry_pages(rec->entry[end]);
+		end++;
+	}
 	if (virgin)
-		memset(resolve->old, 0, (size_t)(page - first) * size);
+		memset(base, 0, (size_t)(page - first) * size);
 	else
 		status = pm_image_read(&resolve->target->image, rec->region,
-		    first, (uint32_t)(page - first), resolve->old);
-	for (page = first; status == PM_OK && *at < end; (*at)++) {
+		    first, (uint32_t)(page - first), base);
+	resolve->old_pages += (uint32_t)(page - first);
+	for (; status == PM_OK && *at < end; (*at)++) {
 		struct pm_entry entry = rec->entry[*at];
 		int leaves = pm_entry_kind(entry) != PM_SAME;
 
+		page = rec->first + entry.page;
 		for (uint32_t i = 0; i < pm_entry_pages(entry) &&
 		    status == PM_OK; i++, page++) {
-			const uint8_t *old = resolve->old + (page - first) *
-			    size;
+			const uint8_t *old = base + (page - first) * size;
 
 			status = resolve_page(resolve, walk, entry, page,
 			    old);
@@ -182,6 +195,23 @@ resolve_run(struct pm_resolve *resolve, struct walk *walk, uint32_t *at)
 		}
 	}
 	return status;
+}
+
+uint8_t *
+pm_resolve_gap(const struct pm_resolve *resolve, uint32_t built, uint64_t gap)
+{
+	size_t size = resolve->page_size;
+	uint8_t *old;
+
+	/* In one run, old pages are as far apart as the pages are. */
+	if (gap > PM_RESOLVE_GAP || built == 0 || resolve->old_at[built] !=
+	    resolve->old_at[built - 1] + 1 + gap)
+		return NULL;
+	old = resolve->old + (resolve->old_at[built] - (size_t)gap) * size;
+	for (uint64_t i = 0; i < gap; i++)
+		if (pm_hash_is_zero(old + i * size, size))
+			return NULL;
+	return old;
 }
 
 static int
@@ -200,6 +230,7 @@ pm_resolve_record(struct pm_resolve *resolve, const struct pm_record *rec)
 	enum pm_status status = PM_OK;
 	int leans = 0;
 
+	resolve->old_pages = 0;
 	for (uint32_t at = 0; at < rec->entries && status == PM_OK;) {
 		enum pm_kind kind = pm_entry_kind(rec->entry[at]);
 

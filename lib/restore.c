@@ -201,34 +201,74 @@ mark_written(struct pm_restore *restore, uint32_t region, uint64_t page,
 		target->virgin = place.slot + 1;
 }
 
-/* Pages with content go out in runs, straight from where they were built. */
+/* What goes out in one call, straight from where it was built or read. */
+struct run {
+	uint64_t first, page;		/* of it, and behind it */
+	struct iovec iov[2 * (PM_PAYLOAD_MAX >> PM_PAGE_SHIFT_MIN)];
+	int count;
+};
+
+static void
+add_pages(struct run *run, const uint8_t *from, size_t size)
+{
+	struct iovec *last = &run->iov[run->count - 1];
+
+	if (run->count > 0 && (uint8_t *)last->iov_base + last->iov_len ==
+	    from)
+		last->iov_len += size;
+	else
+		run->iov[run->count++] = (struct iovec){
+			(void *)(uintptr_t)from, size };
+}
+
+/*
+ * The pages with content from *at on that follow each other, or have old
+ * pages between them that are written again.
+ */
+static void
+collect_run(struct pm_restore *restore, const struct pm_record *rec,
+    uint32_t *at, uint32_t *built, struct run *run)
+{
+	size_t size = restore->resolve.page_size;
+
+	run->first = run->page = rec->first + rec->entry[*at].page;
+	run->count = 0;
+	for (; *at < rec->entries &&
+	    pm_entry_kind(rec->entry[*at]) <= PM_DELTA; (*at)++, (*built)++) {
+		uint64_t page = rec->first + rec->entry[*at].page;
+		uint64_t gap = page - run->page;
+		const uint8_t *old = gap == 0 ? NULL :
+		    pm_resolve_gap(&restore->resolve, *built, gap);
+
+		if (gap > 0 && old == NULL)
+			break;
+		if (gap > 0)
+			add_pages(run, old, (size_t)gap * size);
+		add_pages(run, restore->resolve.pages + *built * size, size);
+		run->page = page + 1;
+		(*(pm_entry_kind(rec->entry[*at]) == PM_RAW
+		    ? &restore->counts.raw : &restore->counts.delta))++;
+	}
+}
+
 static enum pm_status
 write_run(struct pm_restore *restore, const struct pm_record *rec,
     uint32_t *at, uint32_t *built)
 {
-	uint64_t first = rec->first + rec->entry[*at].page;
-	size_t size = restore->resolve.page_size;
-	const uint8_t *from = restore->resolve.pages + *built * size;
+	uint32_t first = *at;
 	const struct pm_digest *content = restore->resolve.content + *built;
-	uint32_t pages = 0;
-	enum pm_status status = PM_OK;
+	enum pm_status status;
+	struct run run;
 
-	while (*at < rec->entries &&
-	    pm_entry_kind(rec->entry[*at]) <= PM_DELTA &&
-	    rec->first + rec->entry[*at].page == first + pages) {
-		(*(pm_entry_kind(rec->entry[*at]) == PM_RAW
-		    ? &restore->counts.raw : &restore->counts.delta))++;
-		(*at)++;
-		(*built)++;
-		pages++;
-	}
-	status = pm_image_write(&restore->target->image, rec->region, first,
-	    pages, from);
-	for (uint32_t i = 0; i < pages && status == PM_OK; i++)
-		status = set_table(restore, rec->region, first + i,
-		    content[i]);
-	restore->counts.written += pages * size;
-	mark_written(restore, rec->region, first, pages);
+	collect_run(restore, rec, at, built, &run);
+	status = pm_image_writev(&restore->target->image, rec->region,
+	    run.first, run.iov, run.count);
+	for (; first < *at && status == PM_OK; first++)
+		status = set_table(restore, rec->region, rec->first +
+		    rec->entry[first].page, *content++);
+	restore->counts.written += (run.page - run.first) *
+	    restore->resolve.page_size;
+	mark_written(restore, rec->region, run.first, run.page - run.first);
 	return status;
 }
 
@@ -239,7 +279,7 @@ forget_run(struct pm_restore *restore, const struct pm_record *rec,
 {
 	struct pm_target *target = restore->target;
 	size_t size = restore->resolve.page_size;
-	const uint8_t *old = restore->resolve.old;
+	uint8_t *old = target->buf;	/* resolve.old is still needed */
 	uint64_t now, most = PM_PAYLOAD_MAX / size;
 
 	for (; pages > 0; page += now, pages -= now) {
@@ -254,7 +294,7 @@ forget_run(struct pm_restore *restore, const struct pm_record *rec,
 			if (now > most)
 				now = most;
 			status = pm_image_read(&target->image, rec->region,
-			    page, (uint32_t)now, restore->resolve.old);
+			    page, (uint32_t)now, old);
 		}
 		for (uint64_t i = 0; data && status == PM_OK && i < now; i++) {
 			status = pm_resolve_forget(&restore->resolve, rec,

@@ -836,3 +836,26 @@ process() { # the golden stream of a process
 		[ "$(wc -l <id)" -eq "$(pm-info --json s.pms | wc -l)" ]
 	done
 }
+
+@test "a page between two that change is written with them, but no hole is" {
+	image old $((256 * 4096))
+	punch old $((21 * 4096)) 4096
+	punch old $((43 * 4096)) 8192
+	cp --sparse=always old new
+	for ((i = 0; i < 256; i += 2)); do poke new $((i * 4096 + i)) change; done
+	pm-snapshot --save-table t -o /dev/null old
+	pm-snapshot --since t -o change.pms new
+	pm-delta --base old -o deltas.pms change.pms
+	for stream in change deltas; do
+		for how in '--in-place' '--in-place --trust-table' ''; do
+			cp --sparse=always old target
+			# shellcheck disable=SC2086
+			pm-apply $how --stats stats target <$stream.pms
+			cmp new target
+			# Two records of 64 pages with 63 between, of which two
+			# are holes.
+			[ "$(value stats bytes_written)" -eq $(((254 - 2) * 4096)) ]
+			[ "$(blocks target)" -eq "$(blocks new)" ]
+		done
+	done
+}
