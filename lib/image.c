@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#define _GNU_SOURCE		/* fallocate */
+#define _GNU_SOURCE		/* fallocate, sync_file_range */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -157,6 +157,18 @@ make_room(const struct pm_image *image, uint64_t offset, size_t size)
 		    (off_t)offset, (off_t)size);
 }
 
+/*
+ * What is long goes to the disk while more is worked on; a generation is
+ * proved only when all of it is there.
+ */
+static void
+begin_to_store(const struct pm_image *image, uint64_t offset, size_t size)
+{
+	if (size >= LONG_RUN)
+		(void)sync_file_range(image->fd, (off_t)offset, (off_t)size,
+		    SYNC_FILE_RANGE_WRITE);
+}
+
 enum pm_status
 pm_image_write(struct pm_image *image, uint32_t region, uint64_t page,
     uint32_t pages, const uint8_t *in)
@@ -181,6 +193,7 @@ pm_image_write(struct pm_image *image, uint32_t region, uint64_t page,
 		    offset);
 		if (status != PM_OK)
 			return fail(image, status);
+		begin_to_store(image, offset, (size_t)now << shift);
 		if (offset + ((uint64_t)now << shift) > image->size)
 			image->size = offset + ((uint64_t)now << shift);
 		in += (size_t)now << shift;
@@ -205,6 +218,7 @@ pm_image_writev(struct pm_image *image, uint32_t region, uint64_t page,
 	if (count > 1 && place.held && place.pages >= size >> shift &&
 	    pwritev(image->fd, iov, count, (off_t)offset) == (ssize_t)size) {
 		pm_holes_forget(&image->holes);
+		begin_to_store(image, offset, size);
 		if (offset + size > image->size)
 			image->size = offset + size;
 		return PM_OK;
