@@ -34,7 +34,7 @@ LIB_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(wildcard lib/*.c)))
 CLI_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(filter-out cmd/pm-%.c,$(wildcard cmd/*.c))))
 PROGS    = $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/pm-*.c)))
 UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
-BENCH    = $B/bench/kernels
+BENCH    = $(patsubst %.c,$B/%,$(sort $(wildcard bench/*.c)))
 REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
 PAGES    = $(sort $(wildcard man/*.[157]))
@@ -46,7 +46,8 @@ BUILD_DEPS = gcc make libc6-dev libpopt-dev zlib1g-dev liblz4-dev \
 CHECK_DEPS = bats bash xxd mandoc shellcheck gawk gdb binutils strace \
              iproute2 netcat-openbsd bsdutils util-linux xfsprogs attr \
              procps zsh fish clang gcc-multilib pkg-config
-BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv
+BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv qemu-system-x86 busybox-static cpio \
+             gnuplot-nox
 
 all: $(addprefix $B/,$(PROGS)) $B/libpm.pc ## build the library and the programs
 
@@ -158,11 +159,14 @@ fuzz: ## fuzz each reader of foreign bytes for a minute; needs clang
 demo: all ## move the memory of a live process and prove it
 	PM_BUILD=$(abspath $B) examples/demo.sh
 
-bench: all $B/bench/kernels ## measure beside peers, and print ratios
+bench: all $(BENCH) ## measure beside peers, and print ratios
 	PM_BUILD=$(abspath $B) bench/bench.sh
 
-$B/bench/kernels: $B/bench/kernels.o $B/libpm.a
-	$(LINK) -o $@ $^ $(CODECS)
+bench-scaling: all $(BENCH) ## measure how cost grows with size and threads
+	PM_BUILD=$(abspath $B) bench/scaling.sh
+
+$B/bench/%: $B/bench/%.o $B/libpm.a
+	$(LINK) -o $@ $^ $(CODECS) -pthread
 
 deps: ## install what building and testing need (Debian)
 	tests/deps.sh $(BUILD_DEPS) $(CHECK_DEPS)
@@ -210,7 +214,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 .PHONY: all check unit for_tests bats layers lint warnings replay fuzz-replay asan \
-        tsan portable soak fuzz demo bench deps deps-bench install uninstall \
+        tsan portable soak fuzz demo bench bench-scaling deps deps-bench install uninstall \
         dist clean help
 .SECONDARY:
 -include $(wildcard $B/*/*.d $B/tests/*/*.d)
