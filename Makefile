@@ -141,9 +141,9 @@ asan: ## the same under address and undefined-behaviour sanitizers
 	    bats tests/pm-stream.bats tests/pipeline.bats
 
 tsan: ## the threads under the thread sanitizer
-	$(MAKE) $(TSAN) all build/tsan/tests/unit/ring \
+	$(MAKE) $(TSAN) all build/tsan/tests/unit/ring build/tsan/tests/unit/crew \
 	    build/tsan/tests/helpers/scatter
-	build/tsan/tests/unit/ring
+	build/tsan/tests/unit/ring && build/tsan/tests/unit/crew
 	PM_BUILD=$(CURDIR)/build/tsan bats tests/threads.bats
 
 portable: ## build and test without SIMD, and for 32 bits

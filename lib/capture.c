@@ -217,6 +217,32 @@ is_whole(const struct capture *cap, const struct pm_chunk *chunk)
 }
 
 static enum pm_status
+take_whole(struct capture *cap, const struct pm_chunk *chunk)
+{
+	enum pm_status status = PM_OK;
+
+	cap->counts->pages += chunk->pages;
+	cap->counts->read += chunk->pages;
+	for (uint64_t i = 0; i < chunk->pages && status == PM_OK; i++)
+		status = remember(cap, chunk, i);
+	return status != PM_OK ? status : pm_gather_pages(&cap->gather,
+	    chunk->page, (uint32_t)chunk->pages, chunk->new, chunk->hash);
+}
+
+/* A run without content, new or old, is news to a full stream alone. */
+static enum pm_status
+take_run(struct capture *cap, const struct pm_chunk *chunk)
+{
+	enum pm_kind kind = chunk->kind == PM_SPAN_ZERO ? PM_ZERO : PM_GONE;
+
+	if (chunk->region == UINT32_MAX)
+		return PM_OK;
+	cap->counts->pages += kind == PM_ZERO ? chunk->pages : 0;
+	return cap->full ? pm_gather_run(&cap->gather, kind, chunk->page,
+	    chunk->pages) : PM_OK;
+}
+
+static enum pm_status
 take_chunk(void *arg, void *item)
 {
 	struct capture *cap = arg;
@@ -230,25 +256,12 @@ take_chunk(void *arg, void *item)
 	}
 	cap->counts->to = pm_digest_add(cap->counts->to, chunk->to);
 	cap->counts->from = pm_digest_add(cap->counts->from, chunk->from);
-	if (chunk->kind != PM_SPAN_DATA && !chunk->old_data) {
-		if (chunk->region == UINT32_MAX || status != PM_OK)
-			return status;
-		cap->counts->pages += chunk->kind == PM_SPAN_ZERO
-		    ? chunk->pages : 0;
-		return cap->full ? pm_gather_run(&cap->gather, chunk->kind ==
-		    PM_SPAN_ZERO ? PM_ZERO : PM_GONE, chunk->page,
-		    chunk->pages) : PM_OK;
-	}
-	if (status == PM_OK && chunk->kind == PM_SPAN_DATA &&
-	    is_whole(cap, chunk)) {
-		cap->counts->pages += chunk->pages;
-		cap->counts->read += chunk->pages;
-		for (uint64_t i = 0; i < chunk->pages && status == PM_OK; i++)
-			status = remember(cap, chunk, i);
-		return status != PM_OK ? status
-		    : pm_gather_pages(&cap->gather, chunk->page,
-		    (uint32_t)chunk->pages, chunk->new, chunk->hash);
-	}
+	if (status != PM_OK)
+		return status;
+	if (chunk->kind != PM_SPAN_DATA && !chunk->old_data)
+		return take_run(cap, chunk);
+	if (chunk->kind == PM_SPAN_DATA && is_whole(cap, chunk))
+		return take_whole(cap, chunk);
 	for (uint64_t i = 0; i < chunk->pages && status == PM_OK; i++)
 		status = take_page(cap, chunk, i);
 	return status;
@@ -270,20 +283,15 @@ run_crew(struct capture *cap, void **chunk, size_t chunks, unsigned threads)
 	struct pm_crew crew = { next_chunk, look_at_chunk, take_chunk, cap,
 	    chunk, chunks };
 	struct pm_crew_failure failure;
-	void **state = calloc(threads, sizeof(*state));
-	enum pm_status status = PM_ERR_SYSTEM;
+	enum pm_status status;
 
 	for (size_t i = 0; i < chunks; i++)
-		if ((chunk[i] = pm_chunk_new()) == NULL) {
-			free(state);
+		if ((chunk[i] = pm_chunk_new()) == NULL)
 			return PM_ERR_SYSTEM;
-		}
-	if (state != NULL)
-		status = pm_crew_run(&crew, state, threads, &failure);
+	status = pm_crew_run(&crew, NULL, threads, &failure);
 	if (status != PM_OK && failure.part == PM_CREW_STEP &&
-	    cap->fault->text[0] == '\0')
+	    cap->fault != NULL)
 		*cap->fault = failure.fault;
-	free(state);
 	return status;
 }
 

@@ -4,6 +4,8 @@
 
 #include "chunk.h"
 
+_Static_assert(PM_CHUNK_PAGES <= 64, "gone has a bit for each page");
+
 struct pm_chunk *
 pm_chunk_new(void)
 {
@@ -11,8 +13,8 @@ pm_chunk_new(void)
 
 	if (chunk == NULL)
 		return NULL;
-	chunk->new = pm_record_buffer();
-	chunk->old = pm_record_buffer();
+	chunk->new = aligned_alloc(PM_PAGE_MAX, PM_CHUNK_BYTES);
+	chunk->old = aligned_alloc(PM_PAGE_MAX, PM_CHUNK_BYTES);
 	if (chunk->new != NULL && chunk->old != NULL)
 		return chunk;
 	pm_chunk_free(chunk);

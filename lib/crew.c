@@ -31,6 +31,8 @@ struct crew {
 	unsigned waiting;		/* threads */
 	uint64_t taken, handed;
 	int getting, handing;		/* a thread is at it */
+	pthread_t getter;
+	int cancels;			/* the getter is no caller's thread */
 	int ended;			/* nothing more will come */
 	enum pm_status end;		/* what next said then, */
 	int end_error;			/* and its errno */
@@ -62,9 +64,10 @@ wake_all(struct crew *crew)
 }
 
 /*
- * Remember the failure; everyone stops when they next look.  Only who hands
- * on finds failures, and so in order: of two, the one is told that a serial
- * run would have met.
+ * Remember the failure; everyone stops when they next look, and who waits
+ * for the next item, perhaps for hours, is ended there.  Only who hands on
+ * finds failures, and so in order: of two, the one is told that a serial run
+ * would have met.
  */
 static void
 fail(struct crew *crew, enum pm_crew_part part, enum pm_status status,
@@ -73,6 +76,8 @@ fail(struct crew *crew, enum pm_crew_part part, enum pm_status status,
 	crew->status = status;
 	crew->error = error;
 	crew->failure->part = part;
+	if (crew->getting && crew->cancels)
+		pthread_cancel(crew->getter);
 	wake_all(crew);
 }
 
@@ -144,12 +149,17 @@ get_and_step(struct crew *crew, void *state)
 	struct slot *slot = slot_at(crew, crew->taken);
 	void *item = item_at(crew, crew->taken);
 	enum pm_status status;
-	int error;
+	int error, was;
 
 	crew->getting = 1;
+	crew->getter = pthread_self();
 	pthread_mutex_unlock(&crew->lock);
+	if (crew->cancels)
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &was);
 	status = about->next(about->arg, item);
 	error = errno;
+	if (crew->cancels)
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &was);
 	pthread_mutex_lock(&crew->lock);
 	crew->getting = 0;
 	if (status != PM_OK) {
@@ -190,26 +200,38 @@ work(void *arg)
 	return NULL;
 }
 
-/* The caller's thread is the first of them. */
+static void *
+work_apart(void *arg)
+{
+	int was;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &was);
+	return work(arg);
+}
+
+/*
+ * All are threads apart, since the caller's own could not be ended where it
+ * waits; it works when it is the only one, or there can be no other.
+ */
 static void
 run_threads(struct crew *crew, struct worker *worker, void *const state[],
     unsigned threads)
 {
-	unsigned started = 1;
-	int error = 0;
+	unsigned started = 0;
 
 	for (unsigned i = 0; i < threads; i++)
-		worker[i] = (struct worker){ .crew = crew, .state = state[i] };
-	while (started < threads && (error = pthread_create(
-	    &worker[started].thread, NULL, work, &worker[started])) == 0)
+		worker[i] = (struct worker){ .crew = crew,
+		    .state = state != NULL ? state[i] : NULL };
+	crew->cancels = threads > 1;
+	while (threads > 1 && started < threads &&
+	    pthread_create(&worker[started].thread, NULL, work_apart,
+	    &worker[started]) == 0)
 		started++;
-	if (error != 0) {
-		pthread_mutex_lock(&crew->lock);
-		fail(crew, PM_CREW_STEP, PM_ERR_SYSTEM, error);
-		pthread_mutex_unlock(&crew->lock);
+	if (started == 0) {
+		crew->cancels = 0;
+		work(&worker[0]);
 	}
-	work(&worker[0]);
-	while (started > 1)
+	while (started > 0)
 		pthread_join(worker[--started].thread, NULL);
 	/* What came before the sequence failed has been handed on. */
 	if (crew->status == PM_OK && crew->end != PM_END)

@@ -22,7 +22,11 @@
 #include "status.h"
 
 struct pm_crew {
-	/* Fill the item; PM_END when there is nothing more. */
+	/*
+	 * Fill the item; PM_END when there is nothing more.  Its thread may
+	 * be ended where it waits, by pthread_cancel, once the run has
+	 * failed: it holds nothing there that must be let go.
+	 */
 	enum pm_status (*next)(void *arg, void *item);
 	/* Work on it; what fails is told in the fault. */
 	enum pm_status (*step)(void *arg, void *item, void *state,
@@ -43,10 +47,10 @@ struct pm_crew_failure {
 };
 
 /*
- * Run until next says PM_END, on so many threads, of which the caller's is
- * one; each has one of the states.  The failure that is returned is the
- * first in the order of the sequence, with its errno: what came before it
- * has been handed on, and nothing behind it.
+ * Run until next says PM_END, on so many threads, or as many as there can
+ * be; each has one of the states, or NULL if there are none.  The failure
+ * that is returned is the first in the order of the sequence, with its
+ * errno: what came before it has been handed on, and nothing behind it.
  */
 enum pm_status pm_crew_run(const struct pm_crew *, void *const state[],
     unsigned threads, struct pm_crew_failure *);

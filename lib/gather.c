@@ -99,7 +99,8 @@ pm_gather_pages(struct pm_gather *gather, uint64_t page, uint32_t pages,
 
 	if (pages * gather->page_size == gather->record_size) {
 		/* One that is not full, so as not to copy all that follow. */
-		if (rec->stored > 0)
+		if (rec->stored > 0 ||
+		    rec->entries + pages > PM_ENTRIES_MAX)
 			status = pm_gather_flush(gather);
 		if (status == PM_OK)
 			status = make_ready(gather, page, pages);

@@ -145,16 +145,15 @@ pm_image_fetch(const struct pm_image *image, uint32_t region, uint64_t page,
 }
 
 /*
- * Room for a long run is asked for at once, where it is new: a file system
- * is a third faster than if it finds room page by page.  If it cannot, the
- * write will tell.
+ * Ask for the room of a long run at once, which is faster than to have the
+ * file system find it page by page.  If there is none, the write will tell.
  */
 static void
-make_room(const struct pm_image *image, uint64_t offset, size_t size)
+make_room(struct pm_image *image, uint64_t offset, size_t size)
 {
-	if (image->is_new && size >= LONG_RUN)
-		(void)fallocate(image->fd, FALLOC_FL_KEEP_SIZE,
-		    (off_t)offset, (off_t)size);
+	if (image->takes_room && size >= LONG_RUN && fallocate(image->fd,
+	    FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size) != 0)
+		image->takes_room = 0;
 }
 
 /*

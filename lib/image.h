@@ -25,7 +25,8 @@ struct pm_image {
 	const char *path;		/* the caller's, for messages */
 	struct pm_fault *fault;
 	struct pm_holes holes;
-	int is_new;			/* nothing was written to it before */
+	int takes_room;			/* written for the first time, where
+					   room may be asked for ahead */
 };
 
 /* Take fd, which close closes, and layout, which it frees. */

@@ -203,9 +203,12 @@ pm_resolve_gap(const struct pm_resolve *resolve, uint32_t built, uint64_t gap)
 	size_t size = resolve->page_size;
 	uint8_t *old;
 
-	/* In one run, old pages are as far apart as the pages are. */
-	if (gap > PM_RESOLVE_GAP || built == 0 || resolve->old_at[built] !=
-	    resolve->old_at[built - 1] + 1 + gap)
+	/*
+	 * In one run, old pages are as far apart as the pages are.  What a
+	 * clone shares with the old file is not written: it would be copied.
+	 */
+	if (gap > PM_RESOLVE_GAP || built == 0 || resolve->target->cloned ||
+	    resolve->old_at[built] != resolve->old_at[built - 1] + 1 + gap)
 		return NULL;
 	old = resolve->old + (resolve->old_at[built] - (size_t)gap) * size;
 	for (uint64_t i = 0; i < gap; i++)

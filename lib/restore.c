@@ -211,14 +211,15 @@ struct run {
 static void
 add_pages(struct run *run, const uint8_t *from, size_t size)
 {
-	struct iovec *last = &run->iov[run->count - 1];
+	struct iovec *next = &run->iov[run->count];
 
-	if (run->count > 0 && (uint8_t *)last->iov_base + last->iov_len ==
-	    from)
-		last->iov_len += size;
-	else
-		run->iov[run->count++] = (struct iovec){
-			(void *)(uintptr_t)from, size };
+	if (run->count > 0 && (uint8_t *)next[-1].iov_base +
+	    next[-1].iov_len == from)
+		next[-1].iov_len += size;
+	else {
+		*next = (struct iovec){ (void *)(uintptr_t)from, size };
+		run->count++;
+	}
 }
 
 /*

@@ -25,10 +25,10 @@ struct pm_restore_counts {
 typedef enum pm_status pm_restore_proved(void *arg, struct pm_digest id);
 
 /*
- * NULL when memory ran out.  The reader's records will be given to take;
- * the target was opened and stays the caller's.
+ * NULL when memory ran out.  The target was opened and stays the caller's.
  */
-struct pm_restore *pm_restore_new(    struct pm_target *, pm_restore_proved *, void *arg, struct pm_fault *);
+struct pm_restore *pm_restore_new(struct pm_target *, pm_restore_proved *,
+    void *arg, struct pm_fault *);
 void pm_restore_free(struct pm_restore *);
 
 /*

@@ -17,12 +17,12 @@
 typedef enum pm_status pm_ring_sink(void *arg, struct pm_record *);
 
 /*
- * As pm_filter_run, on so many threads, of which the caller's is one; each
- * has one of the states.  The output is the same bytes as pm_filter_run
- * gives for the same step, and so is the failure, the first in the order of
- * the stream: those of reader and step are told in the reader's fault, those
- * of the writer in its own.  Every record is flushed: whatever was read is
- * written before more is awaited.
+ * As pm_filter_run, on so many threads; each has one of the states.  The
+ * output is the same bytes as pm_filter_run gives for the same step, and so
+ * is the failure, the first in the order of the stream: those of reader and
+ * step are told in the reader's fault, those of the writer in its own.
+ * Every record is flushed: whatever was read is written before more is
+ * awaited; and what fails is told then.
  */
 enum pm_status pm_ring_run(struct pm_reader *in, struct pm_writer *out,
     pm_step *step, void *state[], unsigned threads);

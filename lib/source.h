@@ -55,8 +55,8 @@ struct pm_source_ops {
 struct pm_source {
 	const struct pm_source_ops *ops;
 	struct pm_fault *fault;
-	int is_shared;			/* any thread may read, others and
-					   span meanwhile */
+	int is_shared;			/* several threads may call read at
+					   once, while one calls span */
 	unsigned page_shift;
 	uint32_t regions;
 	struct pm_region *region;	/* numbered in order; the source's */

@@ -154,6 +154,7 @@ try_clone(struct pm_target *target, const struct pm_target_plan *plan)
 	    ioctl(target->image.fd, FICLONE, target->old.fd) == 0;
 	if (!target->cloned)
 		return PM_OK;
+	target->image.takes_room = 0;
 	target->image.size = target->old.size;
 	if (plan->list == NULL)
 		return PM_OK;
@@ -229,13 +230,17 @@ check_device(struct pm_target *target)
 	    target->image.size, needs);
 }
 
-/* There, room costs as much as what is written to it. */
+/*
+ * In memory, room costs as much as what is written to it; and what is
+ * written to room that was asked for is not compressed by btrfs.
+ */
 static int
-is_in_memory(int fd)
+takes_room(int fd)
 {
 	struct statfs fs;
 
-	return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+	return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC &&
+	    fs.f_type != BTRFS_SUPER_MAGIC;
 }
 
 /* Open what will be written. */
@@ -266,7 +271,7 @@ open_new(struct pm_target *target, struct pm_target_plan *plan)
 	plan->layout = NULL;
 	pm_image_take(&target->image, fd, layout, data, target->path,
 	    target->fault);
-	target->image.is_new = !itself && !is_in_memory(fd);
+	target->image.takes_room = !itself && takes_room(fd);
 	return check_device(target);
 }
 

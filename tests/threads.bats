@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash disable=SC2154
 # The programs that have threads, at work: run under the thread sanitizer.
 load helper
+load images
 
 @test "compression on threads, both ways, with all that looks at it" {
 	head -c 6000000 /dev/urandom >noise
@@ -55,10 +57,9 @@ load helper
 
 @test "pm-snapshot on threads, of images that differ in every way" {
 	for seed in 1 2 3 4 5; do
-		scatter="${PATH%%:*}/tests/helpers/scatter"
-		"$scatter" "$seed" 9000000 old
+		helper scatter "$seed" 9000000 old
 		cp --sparse=always old new
-		"$scatter" "$((seed + 10))" $((7000000 + seed * 900000)) new -
+		helper scatter "$((seed + 10))" $((7000000 + seed * 900000)) new -
 		pm-snapshot --save-table t -o /dev/null old
 		for how in '--base old' '--since t' '--base old --page-size 64K' \
 		    '--base old --record-size 16K' ''; do
@@ -76,4 +77,26 @@ load helper
 	done
 	run -1 bash -c 'pm-snapshot -j4 --base old new >/dev/full'
 	pm-snapshot -j4 --base old new | head -c 50000 >out
+}
+
+@test "what fails is told, though the input is open and silent" {
+	image img 2000000
+	pm-snapshot img >stream
+	flip stream 700000
+	mkfifo input
+	exec 9<>input
+	for threads in 2 4; do
+		head -c 1200000 stream >input &
+		run -3 --separate-stderr timeout 60 \
+		    pm-apply -j "$threads" target <input 9>&-
+		[[ "$stderr" == *"pages 128 to 191: were damaged on the way" ]]
+		wait
+		while read -r -t 0.1 -n 100000 -u 9; do :; done
+		head -c 600000 stream >input &
+		run -1 --separate-stderr timeout 60 bash -c \
+		    "pm-compress -j $threads >/dev/full" <input 9>&-
+		[[ "$stderr" == *"No space left on device" ]]
+		wait
+		while read -r -t 0.1 -n 100000 -u 9; do :; done
+	done
 }
