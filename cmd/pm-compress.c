@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "filter.h"
+#include "relay.h"
 #include "ring.h"
 #include "squeeze.h"
 
@@ -50,16 +51,6 @@ choose_codec(int *level)
 	return codec;
 }
 
-/* A level of 0 leaves every record as it came. */
-static enum pm_status
-keep_step(struct pm_record *rec, void *state, struct pm_fault *fault)
-{
-	(void)rec;
-	(void)state;
-	(void)fault;
-	return PM_OK;
-}
-
 static void
 report(struct pm_squeeze *state[], unsigned threads,
     const struct pm_reader *in, const struct pm_writer *out)
@@ -94,14 +85,12 @@ main(int argc, char *argv[])
 	struct pm_record *rec;
 	struct pm_reader in;
 	struct pm_writer out;
-	pm_step *step;
 	unsigned threads;
 	int level, fd;
 
 	cli_start(argc, argv, options, &about);
 	codec = choose_codec(&level);
 	threads = cli_threads(threads_text, THREADS_MAX);
-	step = undo || level > 0 ? pm_squeeze_step : keep_step;
 	for (unsigned i = 0; i < threads; i++) {
 		each[i] = state[i] = pm_squeeze_new(undo ? NULL : codec,
 		    level > 0 ? level : 1);
@@ -115,10 +104,15 @@ main(int argc, char *argv[])
 	cli_check(pm_writer_open(&out, cli_output(), &cli_fault));
 	cli_check(pm_reader_open(&in, fd, &cli_fault));
 	cli_watch(&in.meter, &out.meter, 0);
-	if (threads == 1 || step == keep_step)
-		cli_check(pm_filter_run(&in, &out, step, each[0], rec));
+	/* A level of 0 leaves every record as it came. */
+	if (!undo && level == 0)
+		cli_check(pm_relay_run(&in, &out, rec));
+	else if (threads == 1)
+		cli_check(pm_filter_run(&in, &out, pm_squeeze_step, each[0],
+		    rec));
 	else
-		cli_check(pm_ring_run(&in, &out, step, each, threads));
+		cli_check(pm_ring_run(&in, &out, pm_squeeze_step, each,
+		    threads));
 	report(state, threads, &in, &out);
 	for (unsigned i = 0; i < threads; i++)
 		pm_squeeze_free(state[i]);

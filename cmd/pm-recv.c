@@ -5,6 +5,7 @@
 #define _GNU_SOURCE		/* memfd_create, pipe2, environ */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@
 #include "fdio.h"
 #include "net.h"
 #include "outfile.h"
-#include "stream.h"
+#include "relay.h"
 #include "wire.h"
 
 #define HELLO_S		30	/* for a connection to say what it is */
@@ -210,9 +211,7 @@ relay(struct pm_reader *in, struct pm_writer *out)
 
 	if (rec == NULL)
 		return PM_ERR_SYSTEM;
-	while ((status = pm_reader_next(in, rec)) == PM_OK)
-		if ((status = pm_writer_put(out, rec)) != PM_OK)
-			break;
+	status = pm_relay_run(in, out, rec);
 	pm_record_free(rec);
 	return status;
 }
@@ -231,6 +230,7 @@ open_rest(void)
 static size_t
 finish_consumer(enum pm_status status, const struct pm_writer *out)
 {
+	uint64_t written = pm_meter_get(&out->meter.bytes);
 	int rest = open_rest(), left = 0, code;
 
 	/* It may have left early on purpose, or failed: its status tells. */
@@ -242,12 +242,14 @@ finish_consumer(enum pm_status status, const struct pm_writer *out)
 		left = 0;
 	if (rest >= 0)
 		close(rest);
+	/* A write that failed is not counted, and may have left a part. */
+	if ((uint64_t)left > written)
+		left = (int)written;
 	if (status == PM_ERR_WRITE || left > 0) {
 		cli_fault = (struct pm_fault){ .error = 0 };
 		(void)pm_fault_set(&cli_fault, PM_ERR_PEER, cli_command()[0],
-		    "ended before the stream did, %llu bytes in",
-		    (unsigned long long)pm_meter_get(&out->meter.bytes) -
-		    (unsigned long long)left);
+		    "ended before the stream did, %" PRIu64 " bytes in",
+		    written - (uint64_t)left);
 		give_up(PM_ERR_PEER);
 	}
 	return read_consumer();
@@ -271,12 +273,13 @@ main(int argc, char *argv[])
 		start_consumer(cli_command());
 
 	status = pm_reader_open_io(&in, pm_wire_readv, &wire, &cli_fault);
+	pm_reader_pull(&in, wire.fd, pm_wire_pull);
 	cli_check(pm_writer_open(&out, cli_command() != NULL ? consumer.in
 	    : fd, &cli_fault));
 	cli_watch(&in.meter, &out.meter, 0);
 	if (status == PM_OK)
 		status = relay(&in, &out);
-	if (status != PM_END && (consumer.in < 0 || status != PM_ERR_WRITE)) {
+	if (status != PM_OK && (consumer.in < 0 || status != PM_ERR_WRITE)) {
 		/* The command sees its input end early, and says so. */
 		if (consumer.in >= 0) {
 			close(consumer.in);

@@ -11,7 +11,7 @@
 #include "cli.h"
 #include "fdio.h"
 #include "net.h"
-#include "stream.h"
+#include "relay.h"
 #include "wire.h"
 
 static const char *timeout_text = "30";
@@ -45,17 +45,6 @@ check_address(enum pm_status status)
 		cli_die(CLI_USAGE, "%s: %s", cli_fault.subject,
 		    cli_fault.text);
 	cli_check(status);
-}
-
-static enum pm_status
-relay(struct pm_reader *in, struct pm_writer *out, struct pm_record *rec)
-{
-	enum pm_status status;
-
-	while ((status = pm_reader_next(in, rec)) == PM_OK)
-		if ((status = pm_writer_put(out, rec)) != PM_OK)
-			return status;
-	return status;
 }
 
 /* Print what the receiver's command printed, and fail as it did. */
@@ -107,12 +96,13 @@ main(int argc, char *argv[])
 	wire.fault = &sending;
 
 	cli_check(pm_writer_open_io(&out, pm_wire_writev, &wire, &sending));
+	pm_writer_push(&out, socket, pm_wire_push);
 	/* Opened this late, so that an empty input too is told there. */
 	status = pm_reader_open(&in, fd, &cli_fault);
 	cli_watch(&in.meter, &out.meter, 0);
 	if (status == PM_OK)
-		status = relay(&in, &out, rec);
-	if (status == PM_END)
+		status = pm_relay_run(&in, &out, rec);
+	if (status == PM_OK)
 		status = pm_wire_end(&wire);
 	else if (cli_fault.text[0] != '\0') {
 		/* Our own input is at fault: say so there, and here. */

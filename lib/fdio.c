@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#define _GNU_SOURCE		/* F_SETPIPE_SZ */
+#define _GNU_SOURCE		/* F_SETPIPE_SZ, splice */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fdio.h"
@@ -134,6 +138,129 @@ pm_fd_pwrite(int fd, const void *buf, size_t size, uint64_t offset)
 		offset += (uint64_t)put;
 	}
 	return PM_OK;
+}
+
+enum kind {
+	OTHER,
+	PIPE,
+	REGULAR,
+	LOCAL,			/* a unix socket */
+	NETWORK,		/* any other */
+};
+
+static enum kind
+kind_of(int fd)
+{
+	socklen_t size = sizeof(int);
+	struct stat st;
+	int domain;
+
+	if (fstat(fd, &st) != 0)
+		return OTHER;
+	if (S_ISFIFO(st.st_mode))
+		return PIPE;
+	if (S_ISREG(st.st_mode))
+		return REGULAR;
+	if (!S_ISSOCK(st.st_mode) ||
+	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0)
+		return OTHER;
+	return domain == AF_UNIX ? LOCAL : NETWORK;
+}
+
+/*
+ * Into TCP it does not pay: it took a third longer than to copy, most of it
+ * in the receiver, who was given packets put together of single pages.
+ */
+int
+pm_fd_may_splice(int from, int to)
+{
+	enum kind source = kind_of(from);
+
+	switch (kind_of(to)) {
+	case PIPE:
+		return source != OTHER;
+	case LOCAL:
+		return source == PIPE || source == REGULAR;
+	default:
+		return 0;
+	}
+}
+
+/* However often signals come. */
+static void
+wait_for(int fd, short events)
+{
+	struct pollfd pfd = { .fd = fd, .events = events };
+
+	while (poll(&pfd, 1, -1) < 0 && errno == EINTR)
+		;
+}
+
+/* Which side it was that failed, as errno says. */
+static enum pm_status
+blame(int to)
+{
+	struct pollfd pfd = { .fd = to, .events = POLLOUT };
+	int error = errno, broken;
+
+	if (error == EINVAL || error == ENOSYS || error == EOPNOTSUPP)
+		return PM_ERR_REFUSED;
+	broken = poll(&pfd, 1, 0) > 0 &&
+	    (pfd.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+	errno = error;
+	return broken ? PM_ERR_WRITE : PM_ERR_READ;
+}
+
+enum pm_status
+pm_fd_splice(int from, int to, size_t size, size_t *moved)
+{
+	ssize_t now;
+
+	*moved = 0;
+	do {
+		/* TCP would wait, in spite of the flag. */
+		wait_for(from, POLLIN);
+		now = splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK);
+		/* One has to be a pipe; a file needs the kernel's own. */
+		if (now < 0 && errno == EINVAL)
+			now = sendfile(to, from, NULL, size);
+	} while (now < 0 && should_retry(to, POLLOUT));
+	if (now < 0)
+		return blame(to);
+	*moved = (size_t)now;
+	return now > 0 ? PM_OK : PM_END;
+}
+
+/* For FIONREAD a file may be too long, or not say how long it is. */
+static enum pm_status
+count_file(int fd, off_t end, size_t *size)
+{
+	off_t at = lseek(fd, 0, SEEK_CUR);
+
+	if (at < 0 || at >= end)
+		return PM_ERR_REFUSED;
+	*size = (uint64_t)(end - at) < SIZE_MAX ? (size_t)(end - at)
+	    : SIZE_MAX;
+	return PM_OK;
+}
+
+enum pm_status
+pm_fd_await(int fd, size_t *size)
+{
+	struct stat st;
+	int count = 0;
+
+	*size = 0;
+	if (ioctl(fd, FIONREAD, &count) != 0)
+		return PM_ERR_REFUSED;
+	if (count <= 0) {
+		if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+			return count_file(fd, st.st_size, size);
+		wait_for(fd, POLLIN);
+		(void)ioctl(fd, FIONREAD, &count);
+	}
+	*size = (size_t)count;
+	return count > 0 ? PM_OK : PM_END;
 }
 
 void

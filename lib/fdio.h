@@ -38,6 +38,30 @@ enum pm_status pm_fd_pwrite(int fd, const void *buf, size_t size,
     uint64_t offset);
 
 /*
+ * True when it pays to move bytes from one to the other within the kernel,
+ * as pm_fd_splice does, and not to read and write them.
+ */
+int pm_fd_may_splice(int from, int to);
+
+/*
+ * Move some bytes, at most size, without copying them: the pages that hold
+ * them change hands, or are the page cache's own.  Waits for the first.
+ * PM_END when the input ended; PM_ERR_REFUSED when the kernel does not do
+ * this between these two.
+ *
+ * While the kernel waits for a socket it keeps the pipe locked, and whoever
+ * is at the other end of that cannot even be killed.  So a socket to write
+ * to has to be one that does not block.
+ */
+enum pm_status pm_fd_splice(int from, int to, size_t size, size_t *moved);
+
+/*
+ * Wait for bytes to read, and tell how many there are already, at least.  PM_END when
+ * there will be none, PM_ERR_REFUSED where that cannot be told.
+ */
+enum pm_status pm_fd_await(int fd, size_t *size);
+
+/*
  * Ask for a pipe of 1 MiB: 256 KiB records over the usual 64 KiB run at half
  * the speed.  Does nothing where fd is no pipe or the kernel says no.
  */

@@ -37,15 +37,31 @@ read_bytes(struct pm_reader *reader, void *buf, size_t size)
 }
 
 static enum pm_status
-fail_read(struct pm_reader *reader, enum pm_status status)
+fail_at(struct pm_reader *reader, enum pm_status status, uint64_t record,
+    uint64_t offset)
 {
 	/* Any end of input before an end record is a truncation. */
 	if (status == PM_END || status == PM_ERR_TRUNCATED)
 		return pm_fault_set(reader->fault, PM_ERR_TRUNCATED, NULL,
 		    "stream ends early, in record %" PRIu64 " at byte %" PRIu64,
-		    reader->records, pm_meter_get(&reader->meter.bytes));
+		    record, offset);
 	return pm_fault_set(reader->fault, status, NULL, "%s",
 	    pm_status_text(status));
+}
+
+static enum pm_status
+fail_read(struct pm_reader *reader, enum pm_status status)
+{
+	return fail_at(reader, status, reader->records,
+	    pm_meter_get(&reader->meter.bytes));
+}
+
+enum pm_status
+pm_reader_fail(struct pm_reader *reader, const struct pm_record *rec,
+    enum pm_status status)
+{
+	return fail_at(reader, status, rec->number, rec->offset +
+	    PM_HEAD_SIZE);
 }
 
 static enum pm_status
@@ -67,16 +83,9 @@ read_signature(struct pm_reader *reader, size_t already)
 	    : "not a page-record stream");
 }
 
-enum pm_status
-pm_reader_open(struct pm_reader *reader, int fd, struct pm_fault *fault)
-{
-	pm_fd_widen(fd);
-	reader->fd = fd;
-	return pm_reader_open_io(reader, read_fd, &reader->fd, fault);
-}
-
-enum pm_status
-pm_reader_open_io(struct pm_reader *reader, pm_stream_io *io, void *arg,
+/* On reader->fd, or -1. */
+static enum pm_status
+start_reader(struct pm_reader *reader, pm_stream_io *io, void *arg,
     struct pm_fault *fault)
 {
 	*reader = (struct pm_reader){ .io = io, .arg = arg,
@@ -87,6 +96,29 @@ pm_reader_open_io(struct pm_reader *reader, pm_stream_io *io, void *arg,
 		return pm_fault_set(fault, PM_ERR_SYSTEM, NULL, "%s",
 		    strerror(errno));
 	return read_signature(reader, 0);
+}
+
+enum pm_status
+pm_reader_open(struct pm_reader *reader, int fd, struct pm_fault *fault)
+{
+	pm_fd_widen(fd);
+	reader->fd = fd;
+	return start_reader(reader, read_fd, &reader->fd, fault);
+}
+
+enum pm_status
+pm_reader_open_io(struct pm_reader *reader, pm_stream_io *io, void *arg,
+    struct pm_fault *fault)
+{
+	reader->fd = -1;
+	return start_reader(reader, io, arg, fault);
+}
+
+void
+pm_reader_pull(struct pm_reader *reader, int fd, pm_stream_pull *pull)
+{
+	reader->fd = fd;
+	reader->pull = pull;
 }
 
 void
@@ -281,11 +313,31 @@ check_order(struct pm_reader *reader, struct pm_record *rec)
 	return PM_OK;
 }
 
+/* What follows a head, but for the payload of PAGES if that may stay. */
+static enum pm_status
+read_body(struct pm_reader *reader, struct pm_record *rec, uint32_t least)
+{
+	size_t table = (size_t)rec->entries * PM_ENTRY_SIZE;
+	struct iovec body[2] = {
+		{ reader->table, table }, { rec->payload, rec->stored },
+	};
+	int stays = rec->type == PM_TYPE_PAGES && rec->stored >= least;
+	enum pm_status status;
+
+	status = reader->io(reader->arg, body, stays ? 1 : 2);
+	if (status != PM_OK)
+		return fail_read(reader, status);
+	reader->left = stays ? rec->stored : 0;
+	pm_meter_add(&reader->meter.bytes, table + rec->stored -
+	    reader->left);
+	return PM_OK;
+}
+
 enum pm_status
-pm_reader_next(struct pm_reader *reader, struct pm_record *rec)
+pm_reader_head(struct pm_reader *reader, struct pm_record *rec,
+    uint32_t least)
 {
 	uint8_t head[PM_HEAD_SIZE];
-	struct iovec body[2];
 	enum pm_status status;
 
 	if (reader->state == AT_END &&
@@ -302,14 +354,8 @@ pm_reader_next(struct pm_reader *reader, struct pm_record *rec)
 	pm_meter_add(&reader->meter.bytes, sizeof(head));
 	status = pm_record_unpack_head(rec, head, reader->fault);
 	if (status == PM_OK) {
-		body[0] = (struct iovec){ reader->table,
-		    (size_t)rec->entries * PM_ENTRY_SIZE };
-		body[1] = (struct iovec){ rec->payload, rec->stored };
-		status = reader->io(reader->arg, body, 2);
-		if (status != PM_OK)
-			return fail_read(reader, status);
-		pm_meter_add(&reader->meter.bytes, rec->stored +
-		    (uint64_t)rec->entries * PM_ENTRY_SIZE);
+		if ((status = read_body(reader, rec, least)) != PM_OK)
+			return status;
 		status = pm_record_unpack_body(rec, head, reader->table,
 		    reader->fault);
 	}
@@ -333,15 +379,30 @@ pm_reader_next(struct pm_reader *reader, struct pm_record *rec)
 }
 
 enum pm_status
-pm_writer_open(struct pm_writer *writer, int fd, struct pm_fault *fault)
+pm_reader_payload(struct pm_reader *reader, struct pm_record *rec)
 {
-	pm_fd_widen(fd);
-	writer->fd = fd;
-	return pm_writer_open_io(writer, write_fd, &writer->fd, fault);
+	uint32_t size = reader->left;
+	enum pm_status status;
+
+	if (size == 0)
+		return PM_OK;
+	status = read_bytes(reader, rec->payload + rec->stored - size, size);
+	if (status != PM_OK)
+		return pm_reader_fail(reader, rec, status);
+	pm_meter_add(&reader->meter.bytes, size);
+	reader->left = 0;
+	return PM_OK;
 }
 
 enum pm_status
-pm_writer_open_io(struct pm_writer *writer, pm_stream_io *io, void *arg,
+pm_reader_next(struct pm_reader *reader, struct pm_record *rec)
+{
+	return pm_reader_head(reader, rec, UINT32_MAX);
+}
+
+/* On writer->fd, or -1. */
+static enum pm_status
+start_writer(struct pm_writer *writer, pm_stream_io *io, void *arg,
     struct pm_fault *fault)
 {
 	*writer = (struct pm_writer){ .io = io, .arg = arg,
@@ -354,6 +415,29 @@ pm_writer_open_io(struct pm_writer *writer, pm_stream_io *io, void *arg,
 	return PM_OK;
 }
 
+enum pm_status
+pm_writer_open(struct pm_writer *writer, int fd, struct pm_fault *fault)
+{
+	pm_fd_widen(fd);
+	writer->fd = fd;
+	return start_writer(writer, write_fd, &writer->fd, fault);
+}
+
+enum pm_status
+pm_writer_open_io(struct pm_writer *writer, pm_stream_io *io, void *arg,
+    struct pm_fault *fault)
+{
+	writer->fd = -1;
+	return start_writer(writer, io, arg, fault);
+}
+
+void
+pm_writer_push(struct pm_writer *writer, int fd, pm_stream_push *push)
+{
+	writer->fd = fd;
+	writer->push = push;
+}
+
 void
 pm_writer_close(struct pm_writer *writer)
 {
@@ -362,30 +446,60 @@ pm_writer_close(struct pm_writer *writer)
 }
 
 enum pm_status
-pm_writer_put(struct pm_writer *writer, struct pm_record *rec)
+pm_writer_fail(struct pm_writer *writer, enum pm_status status)
+{
+	return pm_fault_set(writer->fault, status, NULL, "%s",
+	    pm_status_text(status));
+}
+
+struct iovec
+pm_writer_seal(struct pm_writer *writer, struct pm_record *rec)
 {
 	uint8_t *head = writer->head + PM_SIGNATURE_SIZE;
 	size_t size = pm_record_seal(rec, head);
-	uint64_t pages = pm_record_pages(rec);
-	struct iovec iov[2];
-	enum pm_status status;
 
-	if (rec->type == PM_TYPE_STREAM) {
-		writer->records = writer->pages = 0;
-		head = writer->head;
-		size += PM_SIGNATURE_SIZE;
-	}
-	iov[0] = (struct iovec){ head, size };
-	iov[1] = (struct iovec){ rec->payload, rec->stored };
-	if ((status = writer->io(writer->arg, iov, 2)) != PM_OK)
-		return pm_fault_set(writer->fault, status, NULL, "%s",
-		    pm_status_text(status));
+	if (rec->type != PM_TYPE_STREAM)
+		return (struct iovec){ head, size };
+	writer->records = writer->pages = 0;
+	return (struct iovec){ writer->head, size + PM_SIGNATURE_SIZE };
+}
+
+enum pm_status
+pm_writer_bytes(struct pm_writer *writer, struct iovec *iov, int count)
+{
+	enum pm_status status;
+	size_t size = 0;
+
+	for (int i = 0; i < count; i++)
+		size += iov[i].iov_len;
+	if ((status = writer->io(writer->arg, iov, count)) != PM_OK)
+		return pm_writer_fail(writer, status);
+	pm_meter_add(&writer->meter.bytes, size);
+	return PM_OK;
+}
+
+void
+pm_writer_count(struct pm_writer *writer, const struct pm_record *rec)
+{
+	uint64_t pages = pm_record_pages(rec);
+
 	writer->records++;
 	writer->pages += pages;
-	pm_meter_add(&writer->meter.bytes, size + rec->stored);
 	pm_meter_add(&writer->meter.records, 1);
 	pm_meter_add(&writer->meter.pages, pages);
-	return PM_OK;
+}
+
+enum pm_status
+pm_writer_put(struct pm_writer *writer, struct pm_record *rec)
+{
+	struct iovec iov[2] = {
+		pm_writer_seal(writer, rec), { rec->payload, rec->stored },
+	};
+	enum pm_status status = pm_writer_bytes(writer, iov, 2);
+
+	if (status == PM_OK)
+		pm_writer_count(writer, rec);
+	return status;
 }
 
 enum pm_status

@@ -12,6 +12,9 @@
  *
  * A writer seals and writes records, each with one system call, and holds
  * none back.  The caller owns records and descriptors.
+ *
+ * A payload that nobody looks at need not be read: pm_reader_head leaves it
+ * in the input, and pm_relay_put moves it on.
  */
 #ifndef PM_STREAM_H
 #define PM_STREAM_H
@@ -30,10 +33,23 @@
  */
 typedef enum pm_status pm_stream_io(void *arg, struct iovec *, int count);
 
+/*
+ * Move some bytes, at most size, from arg to a descriptor, or to arg from
+ * one, and say how many; as pm_fd_splice does, where more than the stream
+ * goes over a descriptor.  If head is not empty it is written before them,
+ * and is empty then.
+ */
+typedef enum pm_status pm_stream_pull(void *arg, int to, size_t size,
+    size_t *moved);
+typedef enum pm_status pm_stream_push(void *arg, struct iovec *head,
+    int from, size_t size, size_t *moved);
+
 struct pm_reader {
 	pm_stream_io *io;
 	void *arg;
-	int fd;				/* of the io that is a descriptor */
+	int fd;				/* where the bytes come from, or -1 */
+	pm_stream_pull *pull;		/* how to move them, or NULL */
+	uint32_t left;			/* bytes of a payload to be read yet */
 	struct pm_fault *fault;
 	struct pm_meter meter;		/* of the whole input */
 
@@ -52,7 +68,8 @@ struct pm_reader {
 struct pm_writer {
 	pm_stream_io *io;
 	void *arg;
-	int fd;
+	int fd;				/* as the reader's */
+	pm_stream_push *push;
 	struct pm_fault *fault;
 	struct pm_meter meter;
 	uint64_t records, pages;	/* of the stream now written */
@@ -67,11 +84,29 @@ enum pm_status pm_reader_open(struct pm_reader *, int fd, struct pm_fault *);
 enum pm_status pm_reader_open_io(struct pm_reader *, pm_stream_io *,
     void *arg, struct pm_fault *);
 
+/* The io is on a descriptor after all, and this is how to move from there. */
+void pm_reader_pull(struct pm_reader *, int fd, pm_stream_pull *);
+
 /*
  * Read the next record into rec.  PM_END behind the last stream.  The
  * payload of PAGES is as it came: encoded, and not checked by digest.
  */
 enum pm_status pm_reader_next(struct pm_reader *, struct pm_record *rec);
+
+/*
+ * The same, but leave the payload of PAGES in the input if it has at least
+ * so many bytes.  Then reader->left is not 0, and the payload is to be read
+ * or moved before the next record.
+ */
+enum pm_status pm_reader_head(struct pm_reader *, struct pm_record *rec,
+    uint32_t least);
+
+/* Read what is left of the payload, to its place in rec. */
+enum pm_status pm_reader_payload(struct pm_reader *, struct pm_record *rec);
+
+/* Say that what is left cannot be had, and why. */
+enum pm_status pm_reader_fail(struct pm_reader *, const struct pm_record *rec,
+    enum pm_status);
 
 /* Release what open took; the descriptor stays open. */
 void pm_reader_close(struct pm_reader *);
@@ -81,10 +116,23 @@ enum pm_status pm_writer_open(struct pm_writer *, int fd, struct pm_fault *);
 enum pm_status pm_writer_open_io(struct pm_writer *, pm_stream_io *,
     void *arg, struct pm_fault *);
 
+void pm_writer_push(struct pm_writer *, int fd, pm_stream_push *);
+
 /*
  * Seal rec and write it; a STREAM record is preceded by the signature.
  */
 enum pm_status pm_writer_put(struct pm_writer *, struct pm_record *rec);
+
+/*
+ * The same in parts: what stands before the payload of rec, until another is
+ * sealed; write and count bytes; count the record.
+ */
+struct iovec pm_writer_seal(struct pm_writer *, struct pm_record *rec);
+enum pm_status pm_writer_bytes(struct pm_writer *, struct iovec *, int count);
+void pm_writer_count(struct pm_writer *, const struct pm_record *rec);
+
+/* Say that it cannot be written, and why. */
+enum pm_status pm_writer_fail(struct pm_writer *, enum pm_status);
 
 /* Write the end of a stream, with its counts; rec is scratch. */
 enum pm_status pm_writer_end(struct pm_writer *, struct pm_digest from,

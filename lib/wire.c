@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include "bytes.h"
 #include "fdio.h"
@@ -247,20 +250,14 @@ is_answering(const struct pm_wire *wire)
 	return poll(&poller, 1, 0) > 0;
 }
 
-enum pm_status
-pm_wire_writev(void *arg, struct iovec *iov, int count)
+/* A DATA frame, of which the last bytes are to follow. */
+static enum pm_status
+send_data(struct pm_wire *wire, const struct iovec *iov, int count,
+    size_t size)
 {
-	struct pm_wire *wire = arg;
 	struct iovec all[IOV_MOST + 1];
 	uint8_t head[FRAME_HEAD] = { FRAME_DATA };
-	size_t size = 0;
 
-	if (wire->bare)
-		return send_all(wire, iov, count);
-	if (count > IOV_MOST) {
-		errno = EINVAL;
-		return PM_ERR_SYSTEM;
-	}
 	for (int i = 0; i < count; i++) {
 		all[i + 1] = iov[i];
 		size += iov[i].iov_len;
@@ -270,6 +267,126 @@ pm_wire_writev(void *arg, struct iovec *iov, int count)
 	if (is_answering(wire))
 		return PM_ERR_PEER;
 	return send_all(wire, all, count + 1);
+}
+
+enum pm_status
+pm_wire_writev(void *arg, struct iovec *iov, int count)
+{
+	struct pm_wire *wire = arg;
+
+	if (wire->bare)
+		return send_all(wire, iov, count);
+	if (count > IOV_MOST) {
+		errno = EINVAL;
+		return PM_ERR_SYSTEM;
+	}
+	return send_data(wire, iov, count, 0);
+}
+
+/* How it was before bytes were moved into the connection. */
+struct before {
+	sigset_t mask;
+	int flags;
+};
+
+/*
+ * A splice cannot be told, as sendmsg can, not to raise a signal when the
+ * peer is lost; and it must not wait, see pm_fd_splice.
+ */
+static void
+begin_push(struct pm_wire *wire, struct before *before)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGPIPE);
+	(void)pthread_sigmask(SIG_BLOCK, &signals, &before->mask);
+	before->flags = fcntl(wire->fd, F_GETFL);
+	(void)fcntl(wire->fd, F_SETFL, before->flags | O_NONBLOCK);
+}
+
+static void
+end_push(struct pm_wire *wire, const struct before *before)
+{
+	static const struct timespec now = { 0, 0 };
+	sigset_t signals;
+	int error = errno;
+
+	(void)fcntl(wire->fd, F_SETFL, before->flags);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGPIPE);
+	if (error == EPIPE && sigismember(&before->mask, SIGPIPE) == 0)
+		(void)sigtimedwait(&signals, NULL, &now);
+	(void)pthread_sigmask(SIG_SETMASK, &before->mask, NULL);
+	errno = error;
+}
+
+/* Where bytes cannot be moved after all: pay what is owed. */
+static enum pm_status
+copy(struct pm_wire *wire, int from, size_t size, size_t *moved)
+{
+	uint8_t buf[16 << 10];
+	enum pm_status status;
+
+	while (*moved < size) {
+		size_t now = size - *moved < sizeof(buf) ? size - *moved
+		    : sizeof(buf);
+		struct iovec iov = { buf, now };
+
+		if ((status = pm_fd_read(from, buf, now)) != PM_OK ||
+		    (status = send_all(wire, &iov, 1)) != PM_OK)
+			return status;
+		*moved += now;
+	}
+	return PM_ERR_REFUSED;
+}
+
+/*
+ * A frame says how long it is, and its bytes must then come.  So it is of
+ * those that are there already, and what becomes of the input meanwhile can
+ * still be told between two frames.
+ */
+static enum pm_status
+begin_frame(struct pm_wire *wire, const struct iovec *head, int from,
+    size_t *size)
+{
+	enum pm_status status;
+	size_t ready;
+
+	if ((status = pm_fd_await(from, &ready)) != PM_OK)
+		return status;
+	if (*size > ready)
+		*size = ready;
+	return send_data(wire, head, 1, *size);
+}
+
+enum pm_status
+pm_wire_push(void *arg, struct iovec *head, int from, size_t size,
+    size_t *moved)
+{
+	struct pm_wire *wire = arg;
+	struct before before;
+	enum pm_status status;
+
+	*moved = 0;
+	status = wire->bare ? send_all(wire, head, 1)
+	    : begin_frame(wire, head, from, &size);
+	if (status != PM_OK)
+		return status;
+	head->iov_len = 0;
+	begin_push(wire, &before);
+	while (status == PM_OK && *moved < size) {
+		size_t now;
+
+		status = pm_fd_splice(from, wire->fd, size - *moved, &now);
+		*moved += now;
+	}
+	end_push(wire, &before);
+	if (status == PM_ERR_REFUSED)
+		status = copy(wire, from, size, moved);
+	if (!wire->bare)
+		wire->owed = size - *moved;
+	return status == PM_ERR_WRITE ? lost(wire) : status;
 }
 
 /* The next DATA frame, END, or what happened instead. */
@@ -303,6 +420,18 @@ next_frame(struct pm_wire *wire)
 	return garbled(wire, "sent a frame that makes no sense");
 }
 
+/* No more bytes of the stream come: it ended, or the connection failed. */
+static enum pm_status
+has_ended(struct pm_wire *wire, enum pm_status status)
+{
+	if (status == PM_ERR_READ)
+		(void)lost(wire);	/* that is why, and not all */
+	if (status == PM_ERR_READ || !wire->bare)
+		return vanished(wire);
+	wire->ended = 1;
+	return PM_END;
+}
+
 /* Some bytes of the stream. */
 static enum pm_status
 read_some(struct pm_wire *wire, void *buf, size_t size, size_t *got)
@@ -326,14 +455,8 @@ read_some(struct pm_wire *wire, void *buf, size_t size, size_t *got)
 	do
 		n = recv(wire->fd, buf, size, 0);
 	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		(void)lost(wire);	/* that is why, and not all */
-	if (n < 0 || (n == 0 && !wire->bare))
-		return vanished(wire);
-	if (n == 0) {
-		wire->ended = 1;
-		return PM_END;
-	}
+	if (n <= 0)
+		return has_ended(wire, n == 0 ? PM_END : PM_ERR_READ);
 	*got = (size_t)n;
 	if (!wire->bare)
 		wire->left -= (uint32_t)n;
@@ -365,6 +488,29 @@ pm_wire_readv(void *arg, struct iovec *iov, int count)
 }
 
 enum pm_status
+pm_wire_pull(void *arg, int to, size_t size, size_t *moved)
+{
+	struct pm_wire *wire = arg;
+	enum pm_status status;
+
+	*moved = 0;
+	if (wire->ended)
+		return PM_END;
+	if (wire->pushed_from < sizeof(wire->pushed))
+		return PM_ERR_REFUSED;
+	while (!wire->bare && wire->left == 0)
+		if ((status = next_frame(wire)) != PM_OK)
+			return status;
+	if (!wire->bare && size > wire->left)
+		size = wire->left;
+	status = pm_fd_splice(wire->fd, to, size, moved);
+	if (!wire->bare)
+		wire->left -= (uint32_t)*moved;
+	return status == PM_END || status == PM_ERR_READ
+	    ? has_ended(wire, status) : status;
+}
+
+enum pm_status
 pm_wire_end(struct pm_wire *wire)
 {
 	if (!wire->bare)
@@ -375,8 +521,11 @@ pm_wire_end(struct pm_wire *wire)
 enum pm_status
 pm_wire_abort(struct pm_wire *wire, const char *why)
 {
-	return wire->bare ? PM_OK : send_frame(wire, FRAME_ABORT, why,
-	    strlen(why), NULL, 0);
+	if (wire->bare)
+		return PM_OK;
+	if (wire->owed > 0)
+		return shutdown(wire->fd, SHUT_WR) == 0 ? PM_OK : lost(wire);
+	return send_frame(wire, FRAME_ABORT, why, strlen(why), NULL, 0);
 }
 
 /*

@@ -37,6 +37,7 @@ struct pm_wire {
 	int bare;			/* no frames: just the stream */
 	int ended;			/* END came, or a bare stream's end */
 	uint32_t left;			/* bytes of the DATA frame now read */
+	size_t owed;			/* and of one now sent */
 	uint8_t pushed[8];		/* read ahead to know what it is */
 	size_t pushed_from;		/* sizeof(pushed): none */
 };
@@ -65,7 +66,18 @@ enum pm_status pm_wire_welcome(struct pm_wire *, int fd, unsigned seconds,
 enum pm_status pm_wire_writev(void *wire, struct iovec *, int count);
 enum pm_status pm_wire_readv(void *wire, struct iovec *, int count);
 
-/* The sender's last words: all was sent, or why not. */
+/*
+ * pm_stream_push and pm_stream_pull, beside them.  What is in the input at
+ * the time goes into one frame, with the head.
+ */
+enum pm_status pm_wire_push(void *wire, struct iovec *head, int from,
+    size_t size, size_t *moved);
+enum pm_status pm_wire_pull(void *wire, int to, size_t size, size_t *moved);
+
+/*
+ * The sender's last words: all was sent, or why not.  There are none in the
+ * middle of a frame; the receiver then sees the connection break.
+ */
 enum pm_status pm_wire_end(struct pm_wire *);
 enum pm_status pm_wire_abort(struct pm_wire *, const char *why);
 

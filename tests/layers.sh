@@ -21,7 +21,7 @@ base source target
 held older resolve source_image source_process source_spool target_open
 chunk preface
 capture delta squeeze restore
-filter
+filter relay
 ring
 '
 bad=0

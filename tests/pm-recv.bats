@@ -146,6 +146,13 @@ No such file or directory" ]
 	[[ "$stderr" == *": sh: ended before the stream did, "*" bytes in" ]]
 	ends_with 1 "$receiver"
 	grep -q '^pm-recv: sh: ended before the stream did' got.err
+	# As much as it took, however much of a record that is.
+	for bytes in 0 1000 500000; do
+		listen unix:s -- sh -c "head -c $bytes >head; sleep 0.2"
+		run -1 --separate-stderr pm-send unix:s <big.pms
+		[[ "$stderr" == *", $bytes bytes in" ]]
+		ends_with 1 "$receiver"
+	done
 	listen unix:s -- sh -c 'exit 7'
 	run -1 --separate-stderr pm-send unix:s <big.pms
 	[[ "$stderr" == *": sh: ended with status 7" ]]

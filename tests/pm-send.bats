@@ -77,13 +77,21 @@ teardown() {
 
 @test "an input that is cut is told to both ends" {
 	stage full.pms
-	for cut in 0 5 8 100 70000 "$(($(size full.pms) - 1))"; do
+	for cut in 0 5 8 100 70000 200000 "$(($(size full.pms) - 1))"; do
 		head -c "$cut" full.pms >cut.pms
-		for way in "-o out" "-- pm-apply image"; do
+		for way in "-o out" "-- pm-apply image" "-- cat"; do
 			# shellcheck disable=SC2086
 			listen unix:s $way
 			run -3 --separate-stderr pm-send unix:s <cut.pms
 			[[ "$stderr" == "pm-send: <stdin>: "*"ends early"* ]]
+			ends_with 3 "$receiver"
+			# From a pipe too, in the same words.
+			said=$stderr
+			# shellcheck disable=SC2086
+			listen unix:s $way
+			run -3 --separate-stderr pm-send unix:s \
+			    < <(cat cut.pms)
+			[ "$stderr" = "$said" ]
 			ends_with 3 "$receiver"
 			grep -q "^pm-recv: unix:s: the sender gave up: \
 .*stream ends early" got.err

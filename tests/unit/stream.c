@@ -11,6 +11,7 @@
 static FILE *file;		/* nameless; what streams are read from */
 static struct pm_record *rec;
 static struct pm_fault fault;
+static uint32_t least = UINT32_MAX;	/* bytes of a payload read apart */
 
 static void
 must(enum pm_status status)
@@ -100,6 +101,14 @@ make_chain(unsigned streams, size_t *size)
 	return bytes;
 }
 
+static enum pm_status
+next(struct pm_reader *reader)
+{
+	enum pm_status status = pm_reader_head(reader, rec, least);
+
+	return status == PM_OK ? pm_reader_payload(reader, rec) : status;
+}
+
 /* What a reader of those bytes says at last; they stay in the file. */
 static enum pm_status
 reads(const uint8_t *bytes, size_t size)
@@ -114,7 +123,7 @@ reads(const uint8_t *bytes, size_t size)
 		return PM_ERR_SYSTEM;
 	status = pm_reader_open(&reader, fileno(file), &fault);
 	while (status == PM_OK)
-		status = pm_reader_next(&reader, rec);
+		status = next(&reader);
 	pm_reader_close(&reader);
 	return status;
 }
@@ -133,6 +142,25 @@ prefixes_are_truncated(const uint8_t *bytes, size_t size, size_t whole)
 			return 0;
 	}
 	return reads(bytes, size) == PM_END;
+}
+
+/* It says the same whether payloads are read apart or not. */
+static int
+prefixes_read_alike(const uint8_t *bytes, size_t size)
+{
+	int good = 1;
+
+	for (size_t at = 0; at <= size; at++) {
+		enum pm_status status = reads(bytes, at);
+		struct pm_fault whole = fault;
+
+		least = 1;
+		good &= reads(bytes, at) == status &&
+		    strcmp(fault.text, whole.text) == 0 &&
+		    fault.placed == whole.placed;
+		least = UINT32_MAX;
+	}
+	return good;
 }
 
 /* Where the page stands, which only its digest covers. */
@@ -185,7 +213,7 @@ reads_no_further(const uint8_t *bytes, size_t size)
 	status = pm_reader_open(&reader, fileno(file), &fault);
 	good &= lseek(fileno(file), 0, SEEK_CUR) == at;
 	while (status == PM_OK) {
-		status = pm_reader_next(&reader, rec);
+		status = pm_reader_head(&reader, rec, least);
 		if (status != PM_OK)
 			break;
 		if (rec->type == PM_TYPE_STREAM && reader.streams > 1)
@@ -193,7 +221,18 @@ reads_no_further(const uint8_t *bytes, size_t size)
 		good &= rec->offset == (uint64_t)at;
 		at += PM_HEAD_SIZE + rec->entries * PM_ENTRY_SIZE +
 		    rec->stored;
+		good &= reader.left == (rec->type == PM_TYPE_PAGES &&
+		    rec->stored >= least ? rec->stored : 0);
+		good &= lseek(fileno(file), 0, SEEK_CUR) == at - reader.left;
+		good &= pm_reader_payload(&reader, rec) == PM_OK &&
+		    reader.left == 0;
 		good &= lseek(fileno(file), 0, SEEK_CUR) == at;
+		good &= pm_meter_get(&reader.meter.bytes) == (uint64_t)at;
+		if (rec->type == PM_TYPE_PAGES)
+			good &= rec->payload[0] == 'p' &&
+			    memcmp(rec->payload, rec->payload + 1,
+			    PAYLOAD - 1) == 0;
+		memset(rec->payload, 0, PAYLOAD);
 	}
 	good &= status == PM_END && (size_t)at == size;
 	good &= pm_reader_next(&reader, rec) == PM_END;
@@ -241,6 +280,13 @@ main(void)
 	CHECK(prefixes_are_truncated(bytes, two, one));
 	CHECK(changes_are_refused(bytes, one));
 	CHECK(reads_no_further(bytes, two));
+	CHECK(prefixes_read_alike(bytes, one));
+	least = PAYLOAD;
+	CHECK(changes_are_refused(bytes, one));
+	CHECK(reads_no_further(bytes, two));
+	least = PAYLOAD + 1;
+	CHECK(reads_no_further(bytes, two));
+	least = UINT32_MAX;
 	/* The second stream of the chain alone, and once more behind. */
 	CHECK(reads(bytes + one, one) == PM_END);
 	memcpy(bytes, bytes + one, one);

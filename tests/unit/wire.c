@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #define _GNU_SOURCE		/* pipe2 */
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -552,6 +553,232 @@ check_answers(void)
 	disconnect();
 }
 
+static int
+is_as_before(const sigset_t *before)
+{
+	sigset_t now, pending;
+
+	return sigprocmask(SIG_BLOCK, NULL, &now) == 0 &&
+	    sigpending(&pending) == 0 &&
+	    sigismember(&now, SIGPIPE) == sigismember(before, SIGPIPE) &&
+	    sigismember(&pending, SIGPIPE) == 0 &&
+	    (fcntl(ends[0], F_GETFL) & O_NONBLOCK) == 0;
+}
+
+static void
+start_sender(int bare)
+{
+	connect_ends();
+	wire = (struct pm_wire){ .fd = ends[0], .peer = "peer",
+	    .fault = &fault, .bare = bare };
+}
+
+/* Nothing, or some bytes, before those that are moved. */
+static struct iovec head;
+
+static enum pm_status
+push(int from, size_t most, size_t *moved)
+{
+	return pm_wire_push(&wire, &head, from, most, moved);
+}
+
+/* What is moved into a connection stands in frames of what there was. */
+static void
+check_push(void)
+{
+	static uint8_t many[100000], got[100014];
+	static char text[] = "before";
+	int pipes[2], other[2];
+	sigset_t before;
+	size_t moved;
+
+	sigprocmask(SIG_BLOCK, NULL, &before);
+	for (size_t i = 0; i < sizeof(many); i++)
+		many[i] = (uint8_t)(i * 3 + i / 253);
+	if (pipe2(pipes, O_CLOEXEC) != 0)
+		child_fail("pipe");
+	start_sender(0);
+	CHECK(child_tell(pipes[1], many, 1000));
+	head = (struct iovec){ text, 6 };
+	CHECK(push(pipes[0], 600, &moved) == PM_OK && moved == 600 &&
+	    head.iov_len == 0);
+	CHECK(push(pipes[0], 9999, &moved) == PM_OK && moved == 400 &&
+	    wire.owed == 0);
+	CHECK(child_hear(ends[1], got, 8 + 606 + 8 + 400) &&
+	    got[0] == DATA && pm_get_le(got + 4, 4) == 606 &&
+	    got[614] == DATA && pm_get_le(got + 618, 4) == 400 &&
+	    memcmp(got + 8, "before", 6) == 0 &&
+	    memcmp(got + 14, many, 600) == 0 &&
+	    memcmp(got + 622, many + 600, 400) == 0);
+	CHECK(is_as_before(&before));
+
+	/* The input ends between two frames, so that can be told. */
+	close(pipes[1]);
+	head = (struct iovec){ text, 6 };
+	CHECK(push(pipes[0], 10, &moved) == PM_END && moved == 0 &&
+	    wire.owed == 0 && head.iov_len == 6);
+	CHECK(pm_wire_abort(&wire, "why") == PM_OK);
+	CHECK(child_hear(ends[1], got, 11) && got[0] == ABORT &&
+	    memcmp(got + 8, "why", 3) == 0);
+	close(pipes[0]);
+	disconnect();
+
+	/* A bare stream has no frames. */
+	if (pipe2(pipes, O_CLOEXEC) != 0)
+		child_fail("pipe");
+	start_sender(1);
+	CHECK(child_tell(pipes[1], many, 1000));
+	CHECK(push(pipes[0], 1000, &moved) == PM_OK && moved == 1000 &&
+	    head.iov_len == 0);
+	CHECK(child_hear(ends[1], got, 1006) &&
+	    memcmp(got, "before", 6) == 0 &&
+	    memcmp(got + 6, many, 1000) == 0);
+
+	/* An answer is a reason to stop, a lost peer too, and no signal. */
+	disconnect();
+	start_sender(0);
+	CHECK(child_tell(pipes[1], many, 1000) && child_tell(ends[1], "x", 1));
+	CHECK(push(pipes[0], 10, &moved) == PM_ERR_PEER &&
+	    moved == 0);
+	disconnect();
+	start_sender(1);
+	close(ends[1]);
+	CHECK(push(pipes[0], 10, &moved) == PM_ERR_PEER &&
+	    moved == 0 && is_as_before(&before));
+	close(ends[0]);
+	close(pipes[0]);
+	close(pipes[1]);
+
+	/* What the kernel does not move is copied, into the same frame. */
+	start_sender(0);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, other) != 0)
+		child_fail("socketpair");
+	CHECK(child_tell(other[1], many, sizeof(many)));
+	head = (struct iovec){ text, 6 };
+	CHECK(push(other[0], 1u << 20, &moved) == PM_ERR_REFUSED &&
+	    moved == sizeof(many) && wire.owed == 0 && head.iov_len == 0);
+	CHECK(child_hear(ends[1], got, sizeof(got)) &&
+	    pm_get_le(got + 4, 4) == sizeof(many) + 6 &&
+	    memcmp(got + 8, "before", 6) == 0 &&
+	    memcmp(got + 14, many, sizeof(many)) == 0);
+	disconnect();
+	close(other[0]);
+	close(other[1]);
+}
+
+static FILE *input;
+
+/* Take the frame, and what it is about; then cut that, and take the rest. */
+static void
+cut_input(int in, int out)
+{
+	static uint8_t got[1u << 20];
+
+	(void)in;
+	(void)out;
+	close(ends[0]);
+	child_hear(ends[1], got, 100000);
+	if (ftruncate(fileno(input), 0) != 0)
+		child_fail("ftruncate");
+	while (read(ends[1], got, sizeof(got)) > 0)
+		;
+}
+
+/* One who shortens the file that is sent leaves a frame that is not full. */
+static void
+check_owed(void)
+{
+	struct child child;
+	size_t moved;
+
+	input = tmpfile();
+	if (input == NULL || ftruncate(fileno(input), 2 << 20) != 0)
+		child_fail("tmpfile");
+	start_sender(0);
+	child = child_start(cut_input);
+	CHECK(push(fileno(input), 2 << 20, &moved) == PM_END &&
+	    moved + wire.owed == 2 << 20 && wire.owed > 0);
+	CHECK(pm_wire_abort(&wire, "why") == PM_OK);
+	close(ends[1]);
+	CHECK(child_end(&child) == 0);
+	close(ends[0]);
+	fclose(input);
+}
+
+/* Move count bytes of what the sender said on; fault says how it ended. */
+static enum pm_status
+pull(size_t count, int to)
+{
+	enum pm_status status = PM_OK;
+	size_t moved;
+
+	while (count > 0 && status == PM_OK) {
+		status = pm_wire_pull(&wire, to, count, &moved);
+		count -= moved;
+	}
+	return status;
+}
+
+static void
+check_pull(void)
+{
+	char got[15] = "";
+	int pipes[2], good = 1;
+
+	if (pipe2(pipes, O_CLOEXEC) != 0)
+		child_fail("pipe");
+	say_all();
+	connect_ends();
+	speak(size);
+	CHECK(welcome() == PM_OK && read_wire(got, 3) == PM_OK);
+	CHECK(pull(6, pipes[1]) == PM_OK && read_wire(got + 9, 5) == PM_OK);
+	CHECK(child_hear(pipes[0], got + 3, 6) &&
+	    strcmp(got, "astream passed") == 0);
+	CHECK(pull(1, pipes[1]) == PM_END && wire.ended);
+	CHECK(pull(1, pipes[1]) == PM_END);
+	disconnect();
+
+	/* Cut anywhere behind the hello. */
+	for (size_t cut = HELLO_SIZE; cut < size; cut++) {
+		connect_ends();
+		speak(cut);
+		good &= welcome() == PM_OK &&
+		    pull(15, pipes[1]) == PM_ERR_TRUNCATED &&
+		    strcmp(fault.text, "the sender vanished in the middle")
+		    == 0;
+		disconnect();
+		while (good && poll(&(struct pollfd){ .fd = pipes[0],
+		    .events = POLLIN }, 1, 0) > 0)
+			good &= read(pipes[0], got, 14) > 0;
+	}
+	CHECK(good);
+
+	/* A bare stream begins with what was read to know it. */
+	connect_ends();
+	size = 0;
+	say_bytes(PM_SIGNATURE "behind", 14);
+	speak(size);
+	CHECK(welcome() == PM_OK && wire.bare);
+	CHECK(pull(8, pipes[1]) == PM_ERR_REFUSED);
+	CHECK(read_wire(got, 8) == PM_OK);
+	CHECK(pull(7, pipes[1]) == PM_END && wire.ended);
+	CHECK(child_hear(pipes[0], got, 6) && memcmp(got, "behind", 6) == 0);
+	disconnect();
+
+	/* An output that is gone is not the sender's fault. */
+	say_all();
+	connect_ends();
+	speak(size);
+	CHECK(welcome() == PM_OK);
+	close(pipes[0]);
+	signal(SIGPIPE, SIG_IGN);
+	CHECK(pull(1, pipes[1]) == PM_ERR_WRITE && errno == EPIPE &&
+	    fault.text[0] == '\0');
+	signal(SIGPIPE, SIG_DFL);
+	close(pipes[1]);
+	disconnect();
+}
+
 int
 main(void)
 {
@@ -565,5 +792,8 @@ main(void)
 	check_last_words();
 	check_sender();
 	check_answers();
+	check_push();
+	check_owed();
+	check_pull();
 	return check_done();
 }
