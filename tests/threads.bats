@@ -56,24 +56,23 @@ load images
 }
 
 @test "pm-snapshot on threads, of images that differ in every way" {
-	for seed in 1 2 3 4 5; do
-		helper scatter "$seed" 9000000 old
+	for seed in 1 2 3; do
+		helper scatter "$seed" 4000000 old
 		cp --sparse=always old new
-		helper scatter "$((seed + 10))" $((7000000 + seed * 900000)) new -
+		helper scatter "$((seed + 10))" $((2500000 + seed * 700000)) new -
 		pm-snapshot --save-table t -o /dev/null old
 		for how in '--base old' '--since t' '--base old --page-size 64K' \
 		    '--base old --record-size 16K' ''; do
 			# shellcheck disable=SC2086
 			pm-snapshot -j 1 $how -o want new
-			for threads in 2 3 8; do
+			for threads in 2 8; do
 				# shellcheck disable=SC2086
-				pm-snapshot -j "$threads" $how \
-				    --save-table t2 new | cmp - want
-				pm-snapshot --save-table t3 -o /dev/null new
-				[ "$how" = '--base old --page-size 64K' ] ||
-				    cmp -i 96 t2 t3
+				pm-snapshot -j "$threads" $how new | cmp - want
 			done
 		done
+		pm-snapshot -j 1 --since t --save-table t1 -o /dev/null new
+		pm-snapshot -j 4 --since t --save-table t4 -o /dev/null new
+		cmp t1 t4
 	done
 	run -1 bash -c 'pm-snapshot -j4 --base old new >/dev/full'
 	pm-snapshot -j4 --base old new | head -c 50000 >out
@@ -83,20 +82,19 @@ load images
 	image img 2000000
 	pm-snapshot img >stream
 	flip stream 700000
-	mkfifo input
-	exec 9<>input
 	for threads in 2 4; do
-		head -c 1200000 stream >input &
-		run -3 --separate-stderr timeout 60 \
-		    pm-apply -j "$threads" target <input 9>&-
+		mkfifo "input.$threads" "other.$threads"
+		exec 9<>"input.$threads" 8<>"other.$threads"
+		head -c 1200000 stream >&9 &
+		run -3 --separate-stderr timeout 60 pm-apply -j "$threads" \
+		    target <"input.$threads" 9>&- 8>&-
 		[[ "$stderr" == *"pages 128 to 191: were damaged on the way" ]]
-		wait
-		while read -r -t 0.1 -n 100000 -u 9; do :; done
-		head -c 600000 stream >input &
+		head -c 600000 stream >&8 &
 		run -1 --separate-stderr timeout 60 bash -c \
-		    "pm-compress -j $threads >/dev/full" <input 9>&-
+		    "pm-compress -j $threads >/dev/full" \
+		    <"other.$threads" 9>&- 8>&-
 		[[ "$stderr" == *"No space left on device" ]]
-		wait
-		while read -r -t 0.1 -n 100000 -u 9; do :; done
+		exec 9>&- 8>&-
+		wait || :
 	done
 }
