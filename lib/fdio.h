@@ -56,8 +56,8 @@ int pm_fd_may_splice(int from, int to);
 enum pm_status pm_fd_splice(int from, int to, size_t size, size_t *moved);
 
 /*
- * Wait for bytes to read, and tell how many there are already, at least.  PM_END when
- * there will be none, PM_ERR_REFUSED where that cannot be told.
+ * Wait for bytes to read, and tell how many there are already, at least.
+ * PM_END when there will be none, PM_ERR_REFUSED where that cannot be told.
  */
 enum pm_status pm_fd_await(int fd, size_t *size);
 

@@ -115,7 +115,8 @@ span_of(struct pm_source *source, uint32_t region, uint64_t page,
 		if (!process->maps.map[at].shared &&
 		    pm_pagemap_span(&process->pagemap, address, until, &held,
 		    &until) != PM_OK)
-			return fail(process, process->source.fault, "/proc/PID/pagemap");
+			return fail(process, process->source.fault,
+			    "/proc/PID/pagemap");
 		span->kind = held ? PM_SPAN_DATA : PM_SPAN_ZERO;
 	}
 	span->pages = (until - address) >> source->page_shift;

@@ -26,16 +26,15 @@ are_alike(struct pm_source *a, struct pm_source *b, uint64_t *data)
 		now = (uint32_t)left.pages;
 		if (left.kind == PM_SPAN_DATA && right.kind == left.kind) {
 			alike = a->ops->read(a, 0, page, now, buf,
-			    &got[0], NULL) == PM_OK && b->ops->read(b, 0, page, now,
-			    other, &got[1], NULL) == PM_OK && got[0] == got[1] &&
-			    got[0] > 0 && memcmp(buf, other, got[0] *
+			    &got[0], NULL) == PM_OK && b->ops->read(b, 0,
+			    page, now, other, &got[1], NULL) == PM_OK &&
+			    got[0] == got[1] && got[0] > 0 && memcmp(buf, other, got[0] *
 			    page_size) == 0;
 			left.pages = got[0];
 			*data += got[0];
 		} else if (left.kind == PM_SPAN_DATA)
 			alike = a->ops->read(a, 0, page, 1, buf, &got[0],
-			    NULL) ==
-			    PM_OK && got[0] == 0 &&
+			    NULL) == PM_OK && got[0] == 0 &&
 			    right.kind == PM_SPAN_GONE && (left.pages = 1);
 		else
 			alike = left.kind == right.kind;
