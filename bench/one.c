@@ -135,20 +135,24 @@ static void
 restore(struct pm_reader *in, struct pm_fault *fault, const char *path)
 {
 	struct pm_record *rec = pm_record_new();
+	struct pm_squeeze *undo = pm_squeeze_new(NULL, 0);
 	struct pm_restore *restore;
 	struct pm_target target;
 	enum pm_status status;
 
 	check(pm_target_open(&target, path, 1, 1, fault), fault, path);
 	restore = pm_restore_new(&target, NULL, NULL, fault);
-	if (rec == NULL || restore == NULL)
+	if (rec == NULL || undo == NULL || restore == NULL)
 		fail(fault, "memory");
-	while ((status = pm_reader_next(in, rec)) == PM_OK)
+	while ((status = pm_reader_next(in, rec)) == PM_OK) {
+		check(pm_squeeze_step(rec, undo, fault), fault, "decode");
 		check(pm_restore_take(restore, rec), fault, "restore");
+	}
 	if (status != PM_END)
 		fail(fault, "stream");
 	pm_target_close(&target);
 	pm_restore_free(restore);
+	pm_squeeze_free(undo);
 	pm_record_free(rec);
 	pm_reader_close(in);
 }

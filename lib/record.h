@@ -28,6 +28,7 @@
 #define PM_HEAD_SIZE		48u
 #define PM_ENTRY_SIZE		8u
 #define PM_ENTRIES_MAX		4096u
+#define PM_ENTRIES_SIZE		(PM_ENTRIES_MAX * PM_ENTRY_SIZE)
 #define PM_PAYLOAD_MAX		(1u << 20)
 #define PM_RECORD_PAYLOAD	(256u << 10)	/* what sources write */
 #define PM_PAGE_SHIFT_MIN	12

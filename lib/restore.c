@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec.h"
 #include "resolve.h"
 #include "restore.h"
 
@@ -19,8 +18,6 @@ struct pm_restore {
 	struct pm_region *region;	/* PM_REGIONS_MAX */
 	uint32_t regions;
 
-	struct pm_decoders *decoders;
-	uint8_t *spare;			/* of the decoders */
 	struct pm_resolve resolve;
 	struct pm_maplist list;		/* of the stream, if a process */
 	int listing;			/* the record before was a mapping */
@@ -39,12 +36,9 @@ pm_restore_new(struct pm_target *target, pm_restore_proved *proved,
 	restore->proved = proved;
 	restore->arg = arg;
 	restore->fault = fault;
-	restore->decoders = pm_decoders_new();
-	restore->spare = pm_record_buffer();
 	restore->region = calloc(PM_REGIONS_MAX, sizeof(restore->region[0]));
 	if (pm_resolve_open(&restore->resolve, restore->region, target,
-	    fault) == PM_OK && restore->region != NULL &&
-	    restore->decoders != NULL && restore->spare != NULL)
+	    fault) == PM_OK && restore->region != NULL)
 		return restore;
 	pm_restore_free(restore);
 	return NULL;
@@ -55,9 +49,7 @@ pm_restore_free(struct pm_restore *restore)
 {
 	if (restore == NULL)
 		return;
-	pm_decoders_free(restore->decoders);
 	pm_maplist_clear(&restore->list);
-	free(restore->spare);
 	free(restore->region);
 	pm_resolve_close(&restore->resolve);
 	free(restore);
@@ -330,15 +322,15 @@ take_run(struct pm_restore *restore, const struct pm_record *rec,
 }
 
 static enum pm_status
-take_pages(struct pm_restore *restore, struct pm_record *rec)
+take_pages(struct pm_restore *restore, const struct pm_record *rec)
 {
 	enum pm_status status;
 	uint32_t built = 0, at = 0;
 
-	status = pm_decoders_undo(restore->decoders, rec, &restore->spare,
-	    restore->fault);
-	if (status == PM_OK)
-		status = pm_resolve_record(&restore->resolve, rec);
+	if (rec->codec != PM_CODEC_NONE)
+		return pm_fault_set(restore->fault, PM_ERR_REFUSED, NULL,
+		    "pages are compressed");
+	status = pm_resolve_record(&restore->resolve, rec);
 	if (status == PM_OK)
 		status = pm_target_touch(restore->target);
 	while (at < rec->entries && status == PM_OK) {
@@ -433,7 +425,7 @@ take_end(struct pm_restore *restore, const struct pm_record *rec)
 }
 
 enum pm_status
-pm_restore_take(struct pm_restore *restore, struct pm_record *rec)
+pm_restore_take(struct pm_restore *restore, const struct pm_record *rec)
 {
 	enum pm_status status = PM_OK;
 

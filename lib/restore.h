@@ -32,10 +32,12 @@ struct pm_restore *pm_restore_new(struct pm_target *, pm_restore_proved *,
 void pm_restore_free(struct pm_restore *);
 
 /*
- * Take the next record, as a reader gave it, compressed or not.  The fault
- * names its pages.
+ * Take the next record, as a reader gave it, but for compression, which
+ * pm_squeeze_step undoes: PM_ERR_REFUSED otherwise.  The fault names its
+ * pages.
  */
-enum pm_status pm_restore_take(struct pm_restore *, struct pm_record *);
+enum pm_status pm_restore_take(struct pm_restore *,
+    const struct pm_record *);
 
 struct pm_restore_counts pm_restore_counts(const struct pm_restore *);
 

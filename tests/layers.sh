@@ -14,7 +14,7 @@ record net
 record_payload
 wire xbzrle codec layout pagecache
 codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze pagemap
-core mapfile gather
+stream_writer core mapfile gather
 image
 move
 base source target
