@@ -2,7 +2,6 @@
 #define _GNU_SOURCE		/* __WALL */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "freeze.h"
+#include "procfs.h"
 
 #define STAT_THREADS	20		/* field of /proc/PID/stat */
 #define NAP_MIN_NS	20000
@@ -28,57 +28,6 @@ now(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* The first bytes of a file of /proc/PID; 0 when there is none. */
-static int
-read_proc(pid_t pid, const char *name, char *text, size_t size)
-{
-	char path[48];
-	ssize_t got;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	got = read(fd, text, size - 1);
-	close(fd);
-	if (got <= 0)
-		return 0;
-	text[got] = '\0';
-	return 1;
-}
-
-/* The number in a line of /proc/PID/status; label is "\nName:\t". */
-static pid_t
-status_number(const char *text, const char *label)
-{
-	const char *p = strstr(text, label);
-
-	return p == NULL ? 0 : (pid_t)strtol(p + strlen(label), NULL, 10);
-}
-
-/* Zombies and threads of the kernel have none. */
-static int
-has_memory(pid_t tid)
-{
-	char text[64];
-
-	return read_proc(tid, "statm", text, sizeof(text)) &&
-	    strncmp(text, "0 ", 2) != 0;
-}
-
-static enum pm_status
-fail_missing(const struct pm_freeze *freeze, struct pm_fault *fault)
-{
-	int hidden = freeze->pid > 0 &&
-	    (kill(freeze->pid, 0) == 0 || errno == EPERM);
-
-	errno = ESRCH;
-	return pm_fault_set(fault, PM_ERR_SYSTEM, NULL, hidden
-	    ? "process %d cannot be seen in /proc"
-	    : "process %d does not exist", (int)freeze->pid);
-}
-
 static enum pm_status
 fail_untraced(const struct pm_freeze *freeze, pid_t tid, int error,
     struct pm_fault *fault)
@@ -86,8 +35,9 @@ fail_untraced(const struct pm_freeze *freeze, pid_t tid, int error,
 	pid_t tracer = 0;
 	char text[4096];
 
-	if (read_proc(tid, "status", text, sizeof(text)))
-		tracer = status_number(text, "\nTracerPid:\t");
+	if (pm_procfs_read(tid, "status", text, sizeof(text)))
+		tracer = (pid_t)pm_procfs_number(text,
+		    "\nTracerPid:\t");
 	errno = error;
 	if (tracer != 0)
 		return pm_fault_set(fault, PM_ERR_SYSTEM, NULL,
@@ -114,10 +64,11 @@ find_process(struct pm_freeze *freeze, struct pm_fault *fault)
 	char text[4096];
 
 	if (freeze->pid <= 0 ||
-	    !read_proc(freeze->pid, "status", text, sizeof(text)))
-		return fail_missing(freeze, fault);
-	freeze->pid = status_number(text, "\nTgid:\t");
-	freeze->is_child = status_number(text, "\nPPid:\t") == getpid();
+	    !pm_procfs_read(freeze->pid, "status", text, sizeof(text)))
+		return pm_procfs_missing(freeze->pid, fault);
+	freeze->pid = (pid_t)pm_procfs_number(text, "\nTgid:\t");
+	freeze->is_child = pm_procfs_number(text, "\nPPid:\t") ==
+	    (uint64_t)getpid();
 	if (freeze->pid == getpid())
 		return pm_fault_set(fault, PM_ERR_REFUSED, NULL,
 		    "process %d is this one", (int)freeze->pid);
@@ -177,7 +128,7 @@ seize(struct pm_freeze *freeze, pid_t tid, size_t at, int *again,
 
 		if (error == ESRCH)
 			return PM_OK;
-		if (error != EPERM || has_memory(tid))
+		if (error != EPERM || pm_procfs_has_memory(tid))
 			return fail_untraced(freeze, tid, error, fault);
 		/* Dead; but the first thread stays in the list like that. */
 		*again = tid != freeze->pid;
@@ -329,15 +280,9 @@ is_complete(const struct pm_freeze *freeze)
 	size_t at = place_of(freeze, freeze->pid);
 	size_t first_died = at == freeze->threads ||
 	    freeze->thread[at].tid != freeze->pid;
-	char text[1024], *p;
 
-	if (!read_proc(freeze->pid, "stat", text, sizeof(text)) ||
-	    (p = strrchr(text, ')')) == NULL)
-		return 0;
-	for (int field = 2; field < STAT_THREADS && p != NULL; field++)
-		p = strchr(p + 1, ' ');
-	return p != NULL &&
-	    strtoul(p, NULL, 10) == freeze->threads + first_died;
+	return pm_procfs_field(freeze->pid, STAT_THREADS) ==
+	    freeze->threads + first_died;
 }
 
 static enum pm_status
@@ -367,7 +312,7 @@ stop_all(struct pm_freeze *freeze, unsigned ms, struct pm_fault *fault)
 		freeze->through = freeze->thread[0].tid;
 		return PM_OK;
 	}
-	return !freeze->is_empty ? fail_missing(freeze, fault)
+	return !freeze->is_empty ? pm_procfs_missing(freeze->pid, fault)
 	    : pm_fault_set(fault, PM_ERR_REFUSED, NULL,
 	    "process %d has no memory", (int)freeze->pid);
 }

@@ -1,34 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#define _GNU_SOURCE		/* ioctl numbers */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "fdio.h"
 #include "pagemap.h"
-
-/*
- * As in <linux/fs.h> of Linux 6.7, which may be newer than the headers that
- * this is built with.
- */
-struct scan_region {
-	uint64_t start, end, categories;
-};
-
-struct scan {
-	uint64_t size, flags, start, end, walk_end;
-	uint64_t vec, vec_len, max_pages;
-	uint64_t inverted, mask, anyof, returned;
-};
-
-#define PAGEMAP_SCAN_CALL	_IOWR('f', 16, struct scan)
-#define IS_PRESENT		(UINT64_C(1) << 3)
-#define IS_SWAPPED		(UINT64_C(1) << 4)
-#define IS_ZERO_PAGE		(UINT64_C(1) << 5)
 
 #define ENTRY_HELD		(UINT64_C(3) << 62)	/* present, swapped */
 #define ENTRIES			8192u			/* of one window */
@@ -36,10 +15,10 @@ struct scan {
 static int
 has_scan(int fd)
 {
-	struct scan scan = { .size = sizeof(scan), .anyof = IS_PRESENT,
-	    .returned = IS_PRESENT };
+	struct pm_pagescan scan = { .anyof = PM_PAGE_PRESENT,
+	    .returned = PM_PAGE_PRESENT };
 
-	return ioctl(fd, PAGEMAP_SCAN_CALL, &scan) >= 0;
+	return pm_pagescan(fd, &scan) >= 0;
 }
 
 enum pm_status
@@ -91,18 +70,14 @@ add_range(struct pm_pagemap *map, uint64_t start, uint64_t end)
 static enum pm_status
 look_by_scan(struct pm_pagemap *map, uint64_t end)
 {
-	struct scan_region found[PM_PAGEMAP_RANGES];
+	struct pm_pagescan_range found[PM_PAGEMAP_RANGES];
 	/* Mask and inversion together leave out the page of zeroes. */
-	struct scan scan = { .size = sizeof(scan), .start = map->from,
-	    .end = end, .vec = (uintptr_t)found, .vec_len = PM_PAGEMAP_RANGES,
-	    .mask = IS_ZERO_PAGE, .inverted = IS_ZERO_PAGE,
-	    .anyof = IS_PRESENT | IS_SWAPPED,
-	    .returned = IS_PRESENT | IS_SWAPPED };
-	int count;
+	struct pm_pagescan scan = { .start = map->from, .end = end,
+	    .vec = (uintptr_t)found, .vec_len = PM_PAGEMAP_RANGES,
+	    .mask = PM_PAGE_ZERO, .inverted = PM_PAGE_ZERO,
+	    .anyof = PM_PAGE_HELD, .returned = PM_PAGE_HELD };
+	int count = pm_pagescan(map->fd, &scan);
 
-	do
-		count = ioctl(map->fd, PAGEMAP_SCAN_CALL, &scan);
-	while (count < 0 && errno == EINTR);
 	if (count < 0)
 		return PM_ERR_SYSTEM;
 	for (int at = 0; at < count; at++)

@@ -17,8 +17,9 @@
 #include <sys/types.h>
 
 #include "fault.h"
+#include "pagescan.h"
 
-#define PM_PAGEMAP_RANGES	512u
+#define PM_PAGEMAP_RANGES	PM_PAGESCAN_RANGES
 
 enum pm_pagemap_way {
 	PM_PAGEMAP_ANY,		/* the best that the kernel has */

@@ -16,17 +16,7 @@
 
 #include "fault.h"
 #include "record.h"
-
-enum pm_span_kind {
-	PM_SPAN_DATA,		/* must be read to be known */
-	PM_SPAN_ZERO,		/* reads as zeroes */
-	PM_SPAN_GONE,		/* nothing is there */
-};
-
-struct pm_span {
-	enum pm_span_kind kind;
-	uint64_t pages;		/* at least 1; may end before the kind does */
-};
+#include "span.h"
 
 struct pm_source;
 
@@ -43,6 +33,8 @@ struct pm_source_ops {
 	enum pm_status (*read)(struct pm_source *, uint32_t region,
 	    uint64_t page, uint32_t pages, uint8_t *out, uint32_t *got,
 	    struct pm_fault *);
+	/* The file may change: ask anew where it has holes.  Or NULL. */
+	void (*forget)(struct pm_source *);
 	/*
 	 * All was read: let go of what was held (thaw), and fail if what
 	 * was read is not one consistent state.

@@ -62,6 +62,12 @@ read_pages(struct pm_source *source, uint32_t region, uint64_t page,
 	return pm_image_fetch(&self->image, region, page, pages, out, fault);
 }
 
+static void
+forget(struct pm_source *source)
+{
+	pm_holes_forget(&((struct image_source *)source)->image.holes);
+}
+
 static enum pm_status
 done(struct pm_source *source)
 {
@@ -79,7 +85,7 @@ close_source(struct pm_source *source)
 }
 
 static const struct pm_source_ops image_ops = {
-	span, read_pages, done, close_source,
+	span, read_pages, forget, done, close_source,
 };
 
 /* One region for the whole file, or as it is to be cut. */

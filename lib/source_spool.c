@@ -237,7 +237,7 @@ close_spool(struct pm_source *source)
 }
 
 static const struct pm_source_ops spool_ops = {
-	span_of, read_pages, done, close_spool
+	span_of, read_pages, NULL, done, close_spool
 };
 
 static enum pm_status
