@@ -14,5 +14,6 @@
 
 enter
 "$bench/table.sh"
+"$bench/dirty.sh"
 "$bench/live.sh"
 "$bench/plots.sh"

@@ -307,6 +307,7 @@ for rows in $parts; do
 			"${rows}_rows" "$name"
 		done
 		;;
+	bitmap) ;;	# of dirty.sh
 	*) "${rows}_rows" ;;
 	esac
 done

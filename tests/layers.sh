@@ -8,10 +8,10 @@ cd "$(dirname "$0")/.."
 layers='
 status bytes span pagescan size meter version kernel
 kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
-fault fdio hash holes outfile
+fault fdio hash holes outfile bitmap
 procfs
-crew
-record net
+crew cgroup guardian
+record net cgroup_members
 record_payload
 wire xbzrle codec layout pagecache
 codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze pagemap
