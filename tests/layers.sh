@@ -14,7 +14,11 @@ crew cgroup guardian
 record net cgroup_members
 record_payload
 wire xbzrle codec layout pagecache
-codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze pagemap
+codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze sigframe tracee pagemap
+restorer
+inject_lead
+inject_thread
+inject
 stream_writer core mapfile gather
 image process
 move
