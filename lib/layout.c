@@ -4,6 +4,8 @@
 
 #include "layout.h"
 
+#define NO_SLOT		UINT64_MAX
+
 struct pm_layout *
 pm_layout_new(unsigned page_shift)
 {
@@ -117,11 +119,96 @@ pm_layout_copy(const struct pm_layout *from)
 	for (uint32_t i = 0; status == PM_OK && i < from->regions; i++)
 		status = pm_layout_add_region(copy, &from->region[i]);
 	for (size_t i = 0; status == PM_OK && i < from->extents; i++)
-		status = pm_layout_add_extent(copy, from->extent[i].region,
-		    from->extent[i].first, from->extent[i].pages);
-	if (status == PM_OK)
+		if ((status = make_room(copy)) == PM_OK)
+			copy->extent[copy->extents++] = from->extent[i];
+	if (status == PM_OK) {
+		copy->slots = from->slots;
 		return copy;
+	}
 	pm_layout_free(copy);
+	return NULL;
+}
+
+/* The parts of an extent of wants: kept where they are, or of no slot yet. */
+static enum pm_status
+add_parts(struct pm_layout *layout, const struct pm_layout *now,
+    const struct pm_extent *wants)
+{
+	uint64_t pages;
+
+	for (uint64_t at = 0; at < wants->pages; at += pages) {
+		struct pm_place place = pm_layout_find(now, wants->region,
+		    wants->first + at);
+		enum pm_status status = make_room(layout);
+
+		if (status != PM_OK)
+			return status;
+		if (layout->extents == PM_MAPPINGS_MAX)
+			return PM_ERR_CORRUPT;
+		pages = wants->pages - at;
+		if (place.pages < pages)
+			pages = place.pages;
+		layout->extent[layout->extents++] = (struct pm_extent){
+			wants->region, wants->first + at, pages,
+			place.held ? place.slot : NO_SLOT,
+		};
+		if (place.held && place.slot + pages > layout->slots)
+			layout->slots = place.slot + pages;
+	}
+	return PM_OK;
+}
+
+/*
+ * Give slots to the parts that have none, and make one of those within an
+ * extent of wants that stand one behind the other.
+ */
+static enum pm_status
+join_parts(struct pm_layout *layout, const struct pm_layout *wants)
+{
+	uint64_t most = (uint64_t)INT64_MAX >> layout->page_shift;
+	size_t kept = 0, begun = 0;
+
+	for (size_t i = 0; i < layout->extents; i++) {
+		struct pm_extent part = layout->extent[i];
+		struct pm_extent *last = &layout->extent[kept];
+
+		if (part.slot == NO_SLOT) {
+			if (part.pages > most - layout->slots)
+				return PM_ERR_CORRUPT;
+			part.slot = layout->slots;
+			layout->slots += part.pages;
+		}
+		if (begun < wants->extents &&
+		    part.region == wants->extent[begun].region &&
+		    part.first == wants->extent[begun].first) {
+			begun++;
+			layout->extent[kept++] = part;
+		} else if (last[-1].slot + last[-1].pages == part.slot)
+			last[-1].pages += part.pages;
+		else
+			layout->extent[kept++] = part;
+	}
+	layout->extents = kept;
+	return PM_OK;
+}
+
+struct pm_layout *
+pm_layout_remap(const struct pm_layout *now, const struct pm_layout *wants)
+{
+	struct pm_layout *layout = pm_layout_new(wants->page_shift);
+	enum pm_status status = layout != NULL ? PM_OK : PM_ERR_SYSTEM;
+
+	for (uint32_t i = 0; status == PM_OK && i < wants->regions; i++)
+		status = pm_layout_add_region(layout, &wants->region[i]);
+	for (size_t i = 0; status == PM_OK && i < wants->extents; i++)
+		status = add_parts(layout, now, &wants->extent[i]);
+	if (status == PM_OK)
+		status = join_parts(layout, wants);
+	if (status == PM_OK)
+		return layout;
+	pm_layout_free(layout);
+	if (status == PM_ERR_CORRUPT)
+		errno = E2BIG;
 	return NULL;
 }
 
@@ -196,7 +283,8 @@ pm_layout_equal(const struct pm_layout *a, const struct pm_layout *b)
 		const struct pm_extent *x = &a->extent[i], *y = &b->extent[i];
 
 		if (a->region[x->region].key != b->region[y->region].key ||
-		    x->first != y->first || x->pages != y->pages)
+		    x->first != y->first || x->pages != y->pages ||
+		    x->slot != y->slot)
 			return 0;
 	}
 	return 1;

@@ -6,6 +6,8 @@
  * of one page each.  An image file holds each region as one extent, in the
  * order of their numbers; a core file holds one extent for each mapping
  * that was carried.  Tables of page hashes are numbered by the same slots.
+ * Only while mappings change under it (pm_layout_remap) do extents stand in
+ * another order, and some slots are of no page.
  */
 #ifndef PM_LAYOUT_H
 #define PM_LAYOUT_H
@@ -18,7 +20,8 @@
 struct pm_extent {
 	uint32_t region;	/* number of it */
 	uint64_t first, pages;	/* of the region */
-	uint64_t slot;		/* of the first page; dense, from 0 */
+	uint64_t slot;		/* of the first page; dense, from 0,
+				   unless remapped */
 };
 
 struct pm_layout {
@@ -27,7 +30,7 @@ struct pm_layout {
 	struct pm_region *region;	/* by number; length is what is held */
 	size_t extents;
 	struct pm_extent *extent;	/* ascending, none overlap */
-	uint64_t slots;			/* in all */
+	uint64_t slots;			/* in all, to the end of the last */
 	size_t room;			/* extents allocated */
 };
 
@@ -62,6 +65,15 @@ struct pm_layout *pm_layout_of_blocks(const struct pm_region *region,
 
 /* Another of the same, or NULL when memory ran out. */
 struct pm_layout *pm_layout_copy(const struct pm_layout *);
+
+/*
+ * A layout of the pages of wants in which those that now has too keep their
+ * slots, and the others have new ones, in order, behind all that are kept.
+ * An extent of wants that is kept in part becomes several.  The regions of
+ * both are the same.  NULL with errno; E2BIG for too many extents or slots.
+ */
+struct pm_layout *pm_layout_remap(const struct pm_layout *now,
+    const struct pm_layout *wants);
 
 /* Find a page; at or beyond the end of its region pages is UINT64_MAX. */
 struct pm_place pm_layout_find(const struct pm_layout *, uint32_t region,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "outline.h"
 #include "resolve.h"
 #include "restore.h"
 
@@ -14,13 +14,9 @@ struct pm_restore {
 	struct pm_fault *fault;
 	struct pm_restore_counts counts;
 
-	struct pm_stream stream;	/* at hand; who reads may be ahead */
-	struct pm_region *region;	/* PM_REGIONS_MAX */
-	uint32_t regions;
-
+	struct pm_outline outline;	/* of the stream at hand; who reads
+					   may be ahead */
 	struct pm_resolve resolve;
-	struct pm_maplist list;		/* of the stream, if a process */
-	int listing;			/* the record before was a mapping */
 	int begun;			/* the target is ready */
 };
 
@@ -36,9 +32,9 @@ pm_restore_new(struct pm_target *target, pm_restore_proved *proved,
 	restore->proved = proved;
 	restore->arg = arg;
 	restore->fault = fault;
-	restore->region = calloc(PM_REGIONS_MAX, sizeof(restore->region[0]));
-	if (pm_resolve_open(&restore->resolve, restore->region, target,
-	    fault) == PM_OK && restore->region != NULL)
+	if (pm_outline_open(&restore->outline, fault) == PM_OK &&
+	    pm_resolve_open(&restore->resolve, restore->outline.region,
+	    target, fault) == PM_OK)
 		return restore;
 	pm_restore_free(restore);
 	return NULL;
@@ -49,8 +45,7 @@ pm_restore_free(struct pm_restore *restore)
 {
 	if (restore == NULL)
 		return;
-	pm_maplist_clear(&restore->list);
-	free(restore->region);
+	pm_outline_close(&restore->outline);
 	pm_resolve_close(&restore->resolve);
 	free(restore);
 }
@@ -62,104 +57,48 @@ pm_restore_counts(const struct pm_restore *restore)
 }
 
 static enum pm_status
-no_memory(struct pm_restore *restore)
-{
-	return pm_fault_set(restore->fault, PM_ERR_SYSTEM, NULL, "%s",
-	    strerror(errno));
-}
-
-static enum pm_status
-take_region(struct pm_restore *restore, const struct pm_record *rec)
-{
-	if (restore->regions == PM_REGIONS_MAX)
-		return pm_fault_set(restore->fault, PM_ERR_CORRUPT, NULL,
-		    "stream has more than %u regions", PM_REGIONS_MAX);
-	return pm_region_unpack(&restore->region[restore->regions++], rec,
-	    restore->stream.page_shift, restore->fault);
-}
-
-/* A list is the MAP records that follow each other; a later one replaces. */
-static enum pm_status
-take_map(struct pm_restore *restore, const struct pm_record *rec)
-{
-	struct pm_mapping mapping;
-	enum pm_status status;
-	uint32_t at = 0;
-
-	if (restore->begun)
-		return pm_fault_set(restore->fault, PM_ERR_REFUSED, NULL,
-		    "mappings change behind the first page");
-	if (!restore->listing)
-		pm_maplist_clear(&restore->list);
-	restore->listing = 1;
-	while ((status = pm_mapping_unpack(&mapping, rec, &at,
-	    restore->fault)) == PM_OK)
-		if ((status = pm_maplist_add(&restore->list, &mapping))
-		    != PM_OK)
-			return status == PM_ERR_SYSTEM ? no_memory(restore) :
-			    pm_fault_set(restore->fault, status, NULL,
-			    "mappings descend, overlap, or are too many");
-	return status == PM_END ? PM_OK : status;
-}
-
-/* Where the pages of this stream go. */
-static enum pm_status
-plan_process(struct pm_restore *restore, struct pm_target_plan *plan)
-{
-	if (restore->regions != 1)
-		return pm_fault_set(restore->fault, PM_ERR_REFUSED, NULL,
-		    "a process stands beside other regions");
-	if (restore->list.count == 0)
-		return pm_fault_set(restore->fault, PM_ERR_REFUSED, NULL,
-		    "a process without its mappings makes no core file");
-	plan->list = &restore->list;
-	plan->layout = pm_maplist_layout(restore->list.mapping,
-	    restore->list.count, restore->region, restore->stream.page_shift);
-	if (plan->layout == NULL && errno == EINVAL)
-		return pm_fault_set(restore->fault, PM_ERR_CORRUPT, NULL,
-		    "a mapping lies outside the region");
-	return plan->layout != NULL ? PM_OK : no_memory(restore);
-}
-
-static enum pm_status
-plan_blocks(struct pm_restore *restore, struct pm_target_plan *plan)
-{
-	for (uint32_t i = 0; i < restore->regions; i++)
-		if (restore->region[i].kind != PM_REGION_BLOCK)
-			return pm_fault_set(restore->fault, PM_ERR_REFUSED,
-			    NULL, "a process stands beside other regions");
-	plan->layout = pm_layout_of_blocks(restore->region, restore->regions,
-	    restore->stream.page_shift, 0);
-	return plan->layout != NULL ? PM_OK : no_memory(restore);
-}
-
-static enum pm_status
 begin(struct pm_restore *restore)
 {
-	uint32_t needs = restore->stream.needs;
+	const struct pm_outline *outline = &restore->outline;
+	uint32_t needs = outline->stream.needs;
 	int late = (needs & PM_NEEDS_LATE_FROM) != 0;
 	struct pm_target_plan plan = {
-		.fresh = !late && pm_digest_is_zero(restore->stream.from),
-		.checked = !late && !pm_digest_is_zero(restore->stream.from),
-		.from = restore->stream.from,
+		.fresh = !late && pm_digest_is_zero(outline->stream.from),
+		.checked = !late && !pm_digest_is_zero(outline->stream.from),
+		.from = outline->stream.from,
+		.list = pm_outline_is_process(outline) ? &outline->list
+		    : NULL,
 	};
 	enum pm_status status;
 
 	restore->begun = 1;
-	restore->resolve.page_size = (size_t)1 << restore->stream.page_shift;
-	status = restore->regions > 0 &&
-	    restore->region[0].kind == PM_REGION_PROCESS
-	    ? plan_process(restore, &plan) : plan_blocks(restore, &plan);
+	restore->resolve.page_size = (size_t)1 << outline->stream.page_shift;
+	plan.layout = pm_outline_layout(outline, &status);
 	if (status == PM_OK && (!plan.fresh || (needs & PM_NEEDS_DELTA) != 0)
-	    && (plan.old_layout = pm_layout_of_blocks(restore->region,
-	    restore->regions, restore->stream.page_shift, !plan.fresh))
+	    && (plan.old_layout = pm_layout_of_blocks(outline->region,
+	    outline->regions, outline->stream.page_shift, !plan.fresh))
 	    == NULL)
-		status = no_memory(restore);
+		status = pm_fault_set(restore->fault, PM_ERR_SYSTEM, NULL,
+		    "%s", strerror(errno));
 	if (status == PM_OK)
 		status = pm_target_begin(restore->target, &plan);
 	pm_layout_free(plan.layout);
 	pm_layout_free(plan.old_layout);
 	return status;
+}
+
+/* Behind the first page, a list of mappings has ended. */
+static enum pm_status
+take_list(struct pm_restore *restore)
+{
+	struct pm_layout *plain;
+	enum pm_status status;
+
+	if (!pm_outline_is_process(&restore->outline))
+		return PM_OK;
+	plain = pm_outline_layout(&restore->outline, &status);
+	return plain == NULL ? status : pm_target_remap(restore->target,
+	    plain, &restore->outline.list);
 }
 
 static enum pm_status
@@ -401,7 +340,7 @@ take_end(struct pm_restore *restore, const struct pm_record *rec)
 
 	if (status != PM_OK)
 		return status;
-	if ((restore->stream.needs & PM_NEEDS_LATE_FROM) != 0 &&
+	if ((restore->outline.stream.needs & PM_NEEDS_LATE_FROM) != 0 &&
 	    !pm_digest_equal(target->old_id, end.from)) {
 		pm_digest_text(target->old_id, is);
 		pm_digest_text(end.from, wants);
@@ -416,6 +355,9 @@ take_end(struct pm_restore *restore, const struct pm_record *rec)
 	if (status != PM_OK ||
 	    (status = check_id(restore, end.to)) != PM_OK)
 		return status;
+	if ((status = pm_target_settle(target, &restore->outline.list))
+	    != PM_OK)
+		return status;
 	restore->begun = 0;
 	restore->counts.generations++;
 	if ((status = pm_target_commit(target)) != PM_OK)
@@ -427,35 +369,22 @@ take_end(struct pm_restore *restore, const struct pm_record *rec)
 enum pm_status
 pm_restore_take(struct pm_restore *restore, const struct pm_record *rec)
 {
+	int listed = restore->outline.listing && rec->type != PM_TYPE_MAP;
 	enum pm_status status = PM_OK;
 
-	if (rec->type != PM_TYPE_MAP)
-		restore->listing = 0;
-	switch (rec->type) {
-	case PM_TYPE_STREAM:
-		pm_maplist_clear(&restore->list);
-		restore->regions = 0;
-		return pm_stream_unpack(&restore->stream, rec,
-		    restore->fault);
-	case PM_TYPE_REGION:
-		return take_region(restore, rec);
-	case PM_TYPE_MAP:
-		return take_map(restore, rec);
-	case PM_TYPE_PAGES:
-	case PM_TYPE_ROUND:
-	case PM_TYPE_END:
-		if (!restore->begun)
-			status = begin(restore);
-		break;
-	case PM_TYPE_OPAQUE:
-		return pm_fault_set(restore->fault, PM_ERR_REFUSED, NULL,
+	if (listed && restore->begun)
+		status = take_list(restore);
+	if (status == PM_OK)
+		status = pm_outline_take(&restore->outline, rec);
+	if (status == PM_OK && rec->type == PM_TYPE_OPAQUE)
+		status = pm_fault_set(restore->fault, PM_ERR_REFUSED, NULL,
 		    "holds foreign bytes that an image has no place for");
-	}
-	if (status == PM_OK && rec->type == PM_TYPE_PAGES)
-		status = take_pages(restore, rec);
-	if (status == PM_OK && rec->type == PM_TYPE_ROUND)
-		status = take_round(restore, rec);
-	if (status == PM_OK && rec->type == PM_TYPE_END)
-		status = take_end(restore, rec);
-	return status;
+	if (status != PM_OK || (rec->type != PM_TYPE_PAGES &&
+	    rec->type != PM_TYPE_ROUND && rec->type != PM_TYPE_END))
+		return status;
+	if (!restore->begun && (status = begin(restore)) != PM_OK)
+		return status;
+	return rec->type == PM_TYPE_PAGES ? take_pages(restore, rec)
+	    : rec->type == PM_TYPE_ROUND ? take_round(restore, rec)
+	    : take_end(restore, rec);
 }

@@ -5,7 +5,8 @@
  * Every record is decoded, resolved against what the target holds and
  * checked by its digest before a byte of it is written.  The id of the
  * target follows each page, and must be the stream's "to" at its end, where
- * the generation is committed.
+ * the generation is committed.  The mappings of a process may change on the
+ * way; its pages are put in order before that.
  */
 #ifndef PM_RESTORE_H
 #define PM_RESTORE_H

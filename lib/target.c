@@ -7,12 +7,9 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/fs.h>
-#include <linux/magic.h>
 
 #include "core.h"
 #include "fdio.h"
@@ -89,60 +86,6 @@ check_old(struct pm_target *target, const struct pm_target_plan *plan)
 	    target->old.size, wants);
 }
 
-/* A table that is of this very file saves reading it. */
-static int
-trust(struct pm_target *target, struct pm_table *table)
-{
-	struct pm_table_stamp stamp;
-	struct stat st;
-
-	if (!target->trust_table || fstat(target->old.fd, &st) != 0 ||
-	    pm_table_open(table, target->table_path, NULL) != PM_OK)
-		return 0;
-	stamp = pm_table_stamp_of(&st);
-	if (pm_table_stamp_equal(&stamp, &table->stamp) &&
-	    pm_layout_equal(table->layout, target->old.layout) &&
-	    pm_digest_equal(pm_layout_id(table->layout->region,
-	    table->layout->regions), pm_layout_id(target->old.layout->region,
-	    target->old.layout->regions)))
-		return 1;
-	pm_table_close(table);
-	return 0;
-}
-
-/* The table of what is to be written, empty as that is. */
-static enum pm_status
-begin_table(struct pm_target *target)
-{
-	if (!target->trust_table)
-		return PM_OK;
-	if (pm_outfile_open(&target->table_file, target->table_path) != PM_OK)
-		return pm_fault_set(target->fault, PM_ERR_WRITE,
-		    target->table_path, "%s", strerror(errno));
-	return pm_table_begin(&target->table, target->table_file.fd,
-	    target->table_path, target->image.layout, target->fault);
-}
-
-/* Whether the old generation leaves room for a copy of itself. */
-static enum pm_status
-check_space(struct pm_target *target)
-{
-	struct statvfs fs;
-	struct stat st;
-	uint64_t needs, has;
-
-	if (fstat(target->old.fd, &st) != 0 ||
-	    fstatvfs(target->old.fd, &fs) != 0)
-		return PM_OK;
-	needs = (uint64_t)st.st_blocks * 512;
-	has = (uint64_t)fs.f_bavail * fs.f_frsize;
-	if (needs <= has)
-		return PM_OK;
-	return pm_fault_set(target->fault, PM_ERR_REFUSED, target->path,
-	    "a copy needs %" PRIu64 " bytes and %" PRIu64 " are free; "
-	    "--in-place needs none", needs, has);
-}
-
 /* A clone brings the head of a core file too, which must be the new one. */
 static enum pm_status
 try_clone(struct pm_target *target, const struct pm_target_plan *plan)
@@ -176,9 +119,10 @@ bring_old(struct pm_target *target, const struct pm_target_plan *plan)
 	if (move.copy && (status = try_clone(target, plan)) != PM_OK)
 		return fail(target, status);
 	move.copy = move.copy && !target->cloned;
-	if (move.copy && (status = check_space(target)) != PM_OK)
+	if (move.copy && (status = pm_target_check_space(target,
+	    target->old.fd, "; --in-place needs none")) != PM_OK)
 		return status;
-	if ((target->trusted = trust(target, &known)))
+	if ((target->trusted = pm_target_trust(target, &known)))
 		move.known = &known;
 	if (move.known != NULL && !move.copy &&
 	    pm_move_is_still(move.from, move.to))
@@ -216,85 +160,6 @@ check_in_place(struct pm_target *target, const struct pm_target_plan *plan)
 	return PM_OK;
 }
 
-/* A device is as long as it is. */
-static enum pm_status
-check_device(struct pm_target *target)
-{
-	const struct pm_layout *layout = target->image.layout;
-	uint64_t needs = layout->slots << layout->page_shift;
-
-	if (!target->is_device || target->image.size >= needs)
-		return PM_OK;
-	return pm_fault_set(target->fault, PM_ERR_REFUSED, target->path,
-	    "is a device of %" PRIu64 " bytes, the memory takes %" PRIu64,
-	    target->image.size, needs);
-}
-
-/*
- * In memory, room costs as much as what is written to it; and what is
- * written to room that was asked for is not compressed by btrfs.
- */
-static int
-takes_room(int fd)
-{
-	struct statfs fs;
-
-	return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC &&
-	    fs.f_type != BTRFS_SUPER_MAGIC;
-}
-
-/* Open what will be written. */
-static enum pm_status
-open_new(struct pm_target *target, struct pm_target_plan *plan)
-{
-	int itself = target->in_place && target->lock >= 0, fd;
-	struct pm_layout *layout = plan->layout;
-	uint64_t data = 0;
-	enum pm_status status;
-
-	if (!itself && pm_outfile_open(&target->file, target->path) != PM_OK)
-		return fail(target, PM_ERR_WRITE);
-	fd = fcntl(itself ? target->lock : target->file.fd, F_DUPFD_CLOEXEC,
-	    3);
-	if (fd < 0)
-		return fail(target, PM_ERR_SYSTEM);
-	if (itself && plan->list != NULL)
-		data = target->old.data;
-	else if (plan->list != NULL) {
-		status = pm_core_write(fd, layout->region, plan->list,
-		    layout->page_shift, &data);
-		if (status != PM_OK) {
-			close(fd);
-			return fail(target, status);
-		}
-	}
-	plan->layout = NULL;
-	pm_image_take(&target->image, fd, layout, data, target->path,
-	    target->fault);
-	target->image.takes_room = !itself && takes_room(fd);
-	return check_device(target);
-}
-
-/*
- * While it is written the file holds whole pages; what an old generation
- * had behind the new end must not vanish before it has left the id.
- */
-static enum pm_status
-set_length(struct pm_target *target, int whole)
-{
-	const struct pm_layout *layout = target->image.layout;
-	uint64_t size = target->image.data + (whole ? layout->slots <<
-	    layout->page_shift : pm_layout_bytes(layout));
-
-	if (target->is_device)
-		return PM_OK;
-	if (ftruncate(target->image.fd, (off_t)size) != 0)
-		return fail(target, PM_ERR_WRITE);
-	if (target->image.size > size)
-		target->image.size = size;
-	return PM_OK;
-}
-
 /* What is there does not matter; a device keeps it all the same. */
 static enum pm_status
 clear(struct pm_target *target)
@@ -320,7 +185,7 @@ begin_fresh(struct pm_target *target, struct pm_target_plan *plan)
 		return pm_fault_set(target->fault, PM_ERR_REFUSED,
 		    target->path, "a full stream of a process makes a new "
 		    "core file; leave --in-place out");
-	if ((status = open_new(target, plan)) != PM_OK)
+	if ((status = pm_target_open_new(target, plan)) != PM_OK)
 		return status;
 	target->id = pm_layout_id(target->image.layout->region,
 	    target->image.layout->regions);
@@ -328,9 +193,9 @@ begin_fresh(struct pm_target *target, struct pm_target_plan *plan)
 	target->blank = 1;
 	if (itself && (status = clear(target)) != PM_OK)
 		return status;
-	if ((status = begin_table(target)) != PM_OK)
+	if ((status = pm_target_begin_table(target)) != PM_OK)
 		return status;
-	return set_length(target, 1);
+	return pm_target_set_length(target, 1);
 }
 
 static enum pm_status
@@ -348,18 +213,18 @@ begin_from_old(struct pm_target *target, struct pm_target_plan *plan)
 	    (status = open_old(target, plan)) != PM_OK)
 		return status;
 	if ((status = check_old(target, plan)) != PM_OK ||
-	    (status = open_new(target, plan)) != PM_OK)
+	    (status = pm_target_open_new(target, plan)) != PM_OK)
 		return status;
 	if (target->in_place &&
 	    (status = check_in_place(target, plan)) != PM_OK)
 		return status;
 	target->virgin = UINT64_MAX;
-	if ((status = begin_table(target)) != PM_OK ||
+	if ((status = pm_target_begin_table(target)) != PM_OK ||
 	    (status = bring_old(target, plan)) != PM_OK)
 		return status;
 	if (plan->checked && !pm_digest_equal(target->old_id, plan->from))
 		return mismatch(target, plan->from);
-	return target->in_place ? PM_OK : set_length(target, 1);
+	return target->in_place ? PM_OK : pm_target_set_length(target, 1);
 }
 
 enum pm_status
@@ -399,27 +264,6 @@ pm_target_touch(struct pm_target *target)
 	return PM_OK;
 }
 
-/* A table that cannot be kept is done without: the generation stands. */
-static void
-commit_table(struct pm_target *target)
-{
-	struct pm_table_stamp stamp;
-	struct stat st;
-
-	if (target->table.fd < 0)
-		return;
-	target->table.fault = NULL;
-	if (fstat(target->image.fd, &st) == 0) {
-		stamp = pm_table_stamp_of(&st);
-		if (pm_table_seal(&target->table, target->id, &stamp)
-		    == PM_OK)
-			(void)pm_outfile_commit(&target->table_file);
-	}
-	pm_outfile_drop(&target->table_file);
-	target->table.fd = -1;		/* it was that of the file */
-	pm_table_close(&target->table);
-}
-
 /* The next pm-apply must find the lock on whatever has the name. */
 static enum pm_status
 publish(struct pm_target *target)
@@ -437,7 +281,7 @@ publish(struct pm_target *target)
 enum pm_status
 pm_target_commit(struct pm_target *target)
 {
-	enum pm_status status = set_length(target, 0);
+	enum pm_status status = pm_target_set_length(target, 0);
 
 	if (status == PM_OK && target->file.fd >= 0)
 		status = publish(target);
@@ -448,7 +292,7 @@ pm_target_commit(struct pm_target *target)
 	if (target->marked || target->torn)
 		(void)unlink(target->torn_path);
 	target->marked = target->torn = 0;
-	commit_table(target);
+	pm_target_commit_table(target);
 	/* The next stream of a chain finds it as its old generation. */
 	pm_image_close(&target->old);
 	target->old = target->image;

@@ -34,6 +34,8 @@ struct pm_target {
 	struct pm_digest id;		/* of what image holds now */
 	uint64_t virgin;		/* slots from there on: never written, */
 	int blank;			/* and zeroes in the file too */
+	struct pm_layout *plain;	/* that the last list of mappings asks
+					   for, if image has another; or NULL */
 	struct pm_table table;		/* of image, if fd >= 0 */
 
 	struct pm_outfile file, table_file;
@@ -73,10 +75,48 @@ enum pm_status pm_target_begin(struct pm_target *, struct pm_target_plan *);
 /* Called before the first byte of a generation is changed. */
 enum pm_status pm_target_touch(struct pm_target *);
 
+/*
+ * From here on the mappings are those of list, which ask for the layout
+ * plain, taken over.  Pages that were carried before stay where they are in
+ * the file, others are zeroes.  PM_ERR_CORRUPT when a page with content is
+ * carried no more, PM_ERR_REFUSED in place.
+ */
+enum pm_status pm_target_remap(struct pm_target *, struct pm_layout *plain,
+    const struct pm_maplist *list);
+
+/*
+ * Bring all pages to where the last list of mappings, which is this one,
+ * wants them in the file, and write its head, unless that is how it is.
+ */
+enum pm_status pm_target_settle(struct pm_target *,
+    const struct pm_maplist *list);
+
 /* The generation is proved: make it durable and put it in its place. */
 enum pm_status pm_target_commit(struct pm_target *);
 
 /* Forget what was not committed, and release all. */
 void pm_target_close(struct pm_target *);
+
+/*
+ * What the parts of a target share; not for others.  First its files: room
+ * for a copy of what fd has, where hint says what else to do; open what
+ * will be written, with its head; and give it its length.  While it is
+ * written it holds whole pages: what an old generation had behind the new
+ * end must not vanish before it has left the id.
+ */
+enum pm_status pm_target_check_space(struct pm_target *, int fd,
+    const char *hint);
+enum pm_status pm_target_open_new(struct pm_target *,
+    struct pm_target_plan *);
+enum pm_status pm_target_set_length(struct pm_target *, int whole);
+
+/*
+ * Then its table: that of old, if it is to be trusted, true when it saves
+ * reading old; and that of image, which begins empty as that is.
+ */
+int pm_target_trust(struct pm_target *, struct pm_table *);
+enum pm_status pm_target_begin_table(struct pm_target *);
+void pm_target_drop_table(struct pm_target *);
+void pm_target_commit_table(struct pm_target *);
 
 #endif /* PM_TARGET_H */

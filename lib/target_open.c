@@ -120,6 +120,8 @@ pm_target_close(struct pm_target *target)
 	pm_image_close(&target->old);
 	pm_outfile_drop(&target->file);
 	pm_outfile_drop(&target->table_file);
+	pm_layout_free(target->plain);
+	target->plain = NULL;
 	if (target->lock >= 0)
 		close(target->lock);
 	free(target->buf);

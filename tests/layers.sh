@@ -19,11 +19,11 @@ restorer
 inject_lead
 inject_thread
 inject
-stream_writer core mapfile gather
+stream_writer core mapfile gather outline
 image process
 move
 base source target
-held older resolve source_image source_process source_spool target_open
+held older resolve source_image source_process source_spool target_open target_file target_table target_remap
 chunk preface
 capture delta squeeze restore
 filter relay

@@ -809,6 +809,78 @@ process() { # the golden stream of a process
 	cmp core target
 }
 
+golden() { # NAME: the bytes of that golden stream
+	"$BATS_TEST_DIRNAME/unhex.sh" \
+	    <"$BATS_TEST_DIRNAME/golden/good-$1.hex"
+}
+
+@test "mappings that change in a stream make the file of the last ones" {
+	golden live >live.pms
+	golden live-end | pm-apply want >id
+	for how in '' --trust-table '--in-place -j 1'; do
+		rm -f target target.pm-table
+		# shellcheck disable=SC2086
+		pm-apply $how --stats stats target <live.pms >told
+		cmp want target
+		cmp id told
+		[ "$(value stats bytes_copied)" -eq 16384 ]
+	done
+	[ "$(names | wc -l)" -eq 6 ]	# live.pms want id target stats told
+	# Over a file that is there, and in a chain.
+	image target 5000
+	cp want next
+	poke next $(($(size next) - 7)) changed
+	pm-snapshot --base want -o s.pms next
+	cat live.pms s.pms | pm-apply --trust-table target >told
+	cmp next target
+	[ "$(head -n 1 told)" = "$(cat id)" ]
+	pm-snapshot --since target.pm-table -o s.pms want
+	pm-apply --in-place --trust-table --stats stats target <s.pms
+	[ "$(value stats table_trusted)" -eq 1 ]
+	cmp want target
+}
+
+@test "a full stream with changed mappings is not applied in place" {
+	golden live >live.pms
+	pm-apply target <live.pms
+	untouched refused 1 "leave --in-place out" --in-place <live.pms
+}
+
+@test "changed mappings pass through every filter" {
+	golden live >live.pms
+	golden live-end | pm-apply want
+	pm-info --verify live.pms
+	[ "$(pm-info --list live.pms | grep -c '^[0-9 ]* map')" -eq 7 ]
+	pm-delta live.pms | tee delta.pms | pm-delta -d | cmp - live.pms
+	pm-apply target <delta.pms
+	cmp want target
+	pm-compress -j 2 live.pms | tee lz.pms | pm-compress -d | cmp - live.pms
+	rm target
+	pm-apply -j 3 target <lz.pms
+	cmp want target
+	# What a base shows of pages that went does not count.
+	golden live-end | pm-apply base
+	pm-delta --base base -o delta.pms live.pms
+	pm-apply base <delta.pms
+	cmp want base
+	pm-delta -d --base want delta.pms | cmp - live.pms
+	pm-recv --timeout 20 --port-file port -o got.pms 127.0.0.1:0 3>&- &
+	running+=("$!")
+	eventually test -s port
+	pm-send "127.0.0.1:$(cat port)" <live.pms
+	wait "$!"
+	cmp live.pms got.pms
+}
+
+@test "a stream with changed mappings that is cut changes nothing" {
+	golden live >live.pms
+	image target 5000
+	for ((cut = 100; cut < $(size live.pms); cut += 997)); do
+		head -c "$cut" live.pms >cut.pms
+		untouched run -3 pm-apply target <cut.pms
+	done
+}
+
 @test "bytes that no image has a place for are refused" {
 	"$BATS_TEST_DIRNAME/unhex.sh" \
 	    <"$BATS_TEST_DIRNAME/golden/good-opaque.hex" >s.pms
@@ -819,7 +891,7 @@ process() { # the golden stream of a process
 
 @test "rounds, skippable records and all golden streams apply" {
 	for name in full zero rounds skippable partial raw-zeroes page-64k \
-	    zlib lz4 zstd process; do
+	    zlib lz4 zstd process map live live-end; do
 		echo "# $name"
 		"$BATS_TEST_DIRNAME/unhex.sh" \
 		    <"$BATS_TEST_DIRNAME/golden/good-$name.hex" >s.pms

@@ -236,6 +236,79 @@ good_map(void)
 }
 
 static void
+put_heap(uint64_t end)
+{
+	put_mapping(0, 0x10000, end, PM_MAPPING_READ | PM_MAPPING_WRITE |
+	    PM_MAPPING_CARRIED, "[heap]");
+}
+
+static void
+put_others(uint64_t start, uint64_t end)
+{
+	put_mapping(0, start, end, PM_MAPPING_READ | PM_MAPPING_CARRIED, "");
+}
+
+/* A mapping grows, another goes and comes back, shorter, a third comes. */
+static void
+good_live(void)
+{
+	put_stream(12, 0, none);
+	put_region("process", PM_REGION_PROCESS, 1 << 20, 0);
+	put_heap(0x12000);
+	put_others(0x20000, 0x22000);
+	begin_pages(0, 0);
+	add_run(PM_GONE, 0, 0x10);
+	add_raw(0x10, 'a');
+	add_run(PM_ZERO, 0x11, 1);
+	add_run(PM_GONE, 0x12, 0x20 - 0x12);
+	add_raw(0x20, 'b');
+	add_raw(0x21, 'c');
+	add_run(PM_GONE, 0x22, 256 - 0x22);
+	put(seal());
+	put_round(1, 1);
+	begin_pages(0, 0x20);
+	add_run(PM_GONE, 0, 2);
+	put(seal());
+	put_others(0x8000, 0x9000);
+	put_heap(0x13000);
+	begin_pages(0, 8);
+	add_raw(0, 'd');
+	add_raw(0x12 - 8, 'e');
+	put(seal());
+	put_round(2, 1);
+	put_others(0x8000, 0x9000);
+	put_heap(0x13000);
+	put_others(0x20000, 0x21000);
+	begin_pages(0, 0x10);
+	add_raw(0, 'f');
+	add_raw(0x10, 'g');
+	put(seal());
+	put_end(none);
+}
+
+static void
+good_live_end(void)
+{
+	put_stream(12, 0, none);
+	put_region("process", PM_REGION_PROCESS, 1 << 20, 0);
+	put_others(0x8000, 0x9000);
+	put_heap(0x13000);
+	put_others(0x20000, 0x21000);
+	begin_pages(0, 0);
+	add_run(PM_GONE, 0, 8);
+	add_raw(8, 'd');
+	add_run(PM_GONE, 9, 7);
+	add_raw(0x10, 'f');
+	add_run(PM_ZERO, 0x11, 1);
+	add_raw(0x12, 'e');
+	add_run(PM_GONE, 0x13, 0xd);
+	add_raw(0x20, 'g');
+	add_run(PM_GONE, 0x21, 256 - 0x21);
+	put(seal());
+	put_end(none);
+}
+
+static void
 good_skippable(void)
 {
 	put_stream(12, 0, none);

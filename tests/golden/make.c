@@ -36,6 +36,10 @@ static const struct good good[] = {
 	{ "process", good_process, "pages at their addresses, what is not "
 	    "mapped is gone, a list of mappings in two records" },
 	{ "map", good_map, "a later list of mappings" },
+	{ "live", good_live, "mappings that grow, go and come between "
+	    "rounds" },
+	{ "live-end", good_live_end, "what the one before leads to, at "
+	    "once" },
 	{ "skippable", good_skippable, "a type not known, marked skippable, "
 	    "with fields no known type has" },
 	{ "may", good_may, "a feature not known that a reader may ignore" },

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,6 +138,99 @@ test_extents(void)
 	pm_layout_free(layout);
 }
 
+/* A layout of one region with extents from a to b, c to d, and e to f. */
+static struct pm_layout *
+extents(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
+    uint64_t f)
+{
+	struct pm_region region = named("process", UINT64_C(1) << 50);
+	struct pm_layout *layout = pm_layout_new(12);
+
+	CHECK(pm_layout_add_region(layout, &region) == PM_OK);
+	(void)pm_layout_add_extent(layout, 0, a, b - a);
+	(void)pm_layout_add_extent(layout, 0, c, d - c);
+	(void)pm_layout_add_extent(layout, 0, e, f - e);
+	return layout;
+}
+
+static uint64_t
+slot_of(const struct pm_layout *layout, uint64_t page)
+{
+	struct pm_place place = pm_layout_find(layout, 0, page);
+
+	return place.held ? place.slot : UINT64_MAX;
+}
+
+static void
+test_remap(void)
+{
+	struct pm_layout *a = extents(10, 20, 20, 30, 40, 50), *b, *c, *d;
+
+	/* What stays stays, whatever the mappings are; what comes is last. */
+	b = extents(5, 12, 15, 28, 39, 60);
+	c = pm_layout_remap(a, b);
+	CHECK(slot_of(c, 10) == 0 && slot_of(c, 11) == 1);
+	CHECK(slot_of(c, 12) == UINT64_MAX && slot_of(c, 14) == UINT64_MAX);
+	CHECK(slot_of(c, 15) == 5 && slot_of(c, 27) == 17);
+	CHECK(slot_of(c, 28) == UINT64_MAX && slot_of(c, 40) == 20);
+	CHECK(slot_of(c, 49) == 29 && slot_of(c, 5) == 30);
+	CHECK(slot_of(c, 9) == 34 && slot_of(c, 39) == 35);
+	CHECK(slot_of(c, 50) == 36 && c->slots == 46);
+	/* Extents: 5-10, 10-12, 15-28, 39-40, and 40-50; behind those 50-60. */
+	CHECK(c->extents == 6 && !pm_layout_equal(c, b));
+	CHECK(pm_layout_find(c, 0, 15).pages == 13);
+
+	/* Slots that nothing stands in at the end are used again. */
+	d = extents(10, 12, 20, 22, 22, 30);
+	pm_layout_free(a);
+	a = pm_layout_remap(c, d);
+	CHECK(slot_of(a, 10) == 0 && slot_of(a, 20) == 10);
+	CHECK(slot_of(a, 28) == 18 && a->slots == 20);
+	CHECK(a->extents == 3 && !pm_layout_equal(a, d));
+	pm_layout_free(b);
+	b = pm_layout_copy(a);
+	CHECK(pm_layout_equal(a, b) && a->slots == b->slots);
+	CHECK(slot_of(b, 20) == 10);
+	pm_layout_free(a);
+	pm_layout_free(b);
+	pm_layout_free(c);
+	pm_layout_free(d);
+
+	/* What only comes last, or goes last, is as if it always were so. */
+	a = extents(1, 2, 3, 4, 5, 6);
+	b = extents(1, 2, 3, 4, 5, 9);
+	c = pm_layout_remap(a, b);
+	CHECK(pm_layout_equal(c, b) && c->slots == b->slots);
+	d = pm_layout_remap(c, a);
+	CHECK(pm_layout_equal(d, a) && d->slots == a->slots);
+	pm_layout_free(a);
+	a = extents(1, 2, 3, 4, 4, 5);
+	CHECK(!pm_layout_equal(d, a));
+	pm_layout_free(a);
+	pm_layout_free(b);
+	pm_layout_free(c);
+	pm_layout_free(d);
+
+	/* Only so many slots. */
+	a = extents(0, 1, 7, 8, UINT64_C(1) << 37, (UINT64_C(1) << 37) + 9);
+	b = extents(7, 8, 9, 10, 11, UINT64_C(1) << 38);
+	c = pm_layout_remap(a, b);
+	CHECK(c != NULL && c->slots == (UINT64_C(1) << 38) - 8);
+	pm_layout_free(a);
+	pm_layout_free(c);
+	a = extents(0, 1, 2, 3, 4, UINT64_C(1) << 38);
+	a->extent[2].slot = ((uint64_t)INT64_MAX >> 12) - a->extent[2].pages;
+	c = pm_layout_remap(a, b);
+	CHECK(c != NULL);
+	pm_layout_free(c);
+	pm_layout_free(b);
+	b = extents(3, 4, 5, 6, UINT64_C(1) << 37, UINT64_C(1) << 38);
+	errno = 0;
+	CHECK(pm_layout_remap(a, b) == NULL && errno == E2BIG);
+	pm_layout_free(a);
+	pm_layout_free(b);
+}
+
 static void
 test_id(void)
 {
@@ -196,6 +290,7 @@ main(void)
 	test_find();
 	test_agree();
 	test_extents();
+	test_remap();
 	test_id();
 	test_mappings();
 	return check_done();

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "restore.h"
+#include "tape.h"
 #include "xbzrle.h"
 
 #define PAGE	4096u
@@ -25,62 +25,8 @@ static uint8_t memory[REGIONS][PAGES][PAGE];
 static uint32_t regions;
 static unsigned shift = 12;
 
-static uint8_t *wire;
-static size_t wire_size, wire_at;
-static struct pm_writer writer;
-static struct pm_record *rec;
-static struct pm_fault fault;
 static char directory[] = "/dev/shm/pm-restore-XXXXXX";
 static char path[64];
-static uint64_t state;
-
-static uint64_t
-chance(uint64_t below)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (state >> 11) % below;
-}
-
-static enum pm_status
-store(void *arg, struct iovec *iov, int count)
-{
-	(void)arg;
-	for (int i = 0; i < count; i++) {
-		if (wire_size + iov[i].iov_len > ROOM)
-			return PM_ERR_WRITE;
-		memcpy(wire + wire_size, iov[i].iov_base, iov[i].iov_len);
-		wire_size += iov[i].iov_len;
-	}
-	return PM_OK;
-}
-
-static enum pm_status
-fetch(void *arg, struct iovec *iov, int count)
-{
-	size_t wants = 0;
-
-	(void)arg;
-	for (int i = 0; i < count; i++)
-		wants += iov[i].iov_len;
-	if (wants > wire_size - wire_at)
-		return wire_at == wire_size ? PM_END : PM_ERR_TRUNCATED;
-	for (int i = 0; i < count; i++) {
-		memcpy(iov[i].iov_base, wire + wire_at, iov[i].iov_len);
-		wire_at += iov[i].iov_len;
-	}
-	return PM_OK;
-}
-
-static void
-put(void)
-{
-	if (pm_writer_put(&writer, rec) != PM_OK) {
-		printf("Bail out! a stream is too long\n");
-		exit(1);
-	}
-}
 
 static uint32_t
 pages_of(uint32_t number)
@@ -101,30 +47,11 @@ generation(void)
 }
 
 static void
-put_stream(struct pm_digest from, uint32_t needs)
-{
-	struct pm_stream stream = { .version = 1, .page_shift = shift,
-	    .needs = needs, .from = from };
-
-	pm_record_clear(rec, PM_TYPE_STREAM);
-	rec->page_shift = shift;
-	pm_stream_pack(&stream, rec);
-	put();
-}
-
-static void
 put_region(uint32_t number)
 {
 	pm_record_clear(rec, PM_TYPE_REGION);
 	pm_region_pack(&region[number], number, rec);
 	put();
-}
-
-static void
-put_end(struct pm_digest from, struct pm_digest to)
-{
-	if (pm_writer_end(&writer, from, to, rec) != PM_OK)
-		exit(1);
 }
 
 /* Give regions new lengths, and lose what stood behind. */
@@ -219,17 +146,6 @@ put_pages(uint32_t number, uint64_t from, uint64_t to, int gaps, int deltas)
 	put();
 }
 
-static void
-put_round(struct pm_digest is)
-{
-	struct pm_round round = { .number = 1, .known = 1, .generation = is,
-	    .records = writer.records, .pages = writer.pages };
-
-	pm_record_clear(rec, PM_TYPE_ROUND);
-	pm_round_pack(&round, rec);
-	put();
-}
-
 /* All pages of all regions, in parts and in no order, some of them twice. */
 static void
 put_full(void)
@@ -310,7 +226,7 @@ put_generation(int full, int late)
 		else
 			resize(i, region[i].length);
 	}
-	put_stream(late ? (struct pm_digest){ 0, 0 } : from,
+	put_stream(shift, late ? (struct pm_digest){ 0, 0 } : from,
 	    needs | (late ? PM_NEEDS_LATE_FROM : 0));
 	for (uint32_t i = 0; i < regions; i++)
 		put_region(i);
@@ -321,35 +237,12 @@ put_generation(int full, int late)
 	put_end(from, generation());
 }
 
-static void
-start_wire(void)
-{
-	wire_size = wire_at = 0;
-	pm_writer_close(&writer);
-	(void)pm_writer_open_io(&writer, store, NULL, NULL);
-}
-
 static enum pm_status
 restore(int in_place, int trust_table, uint64_t *generations)
 {
-	struct pm_restore *restore;
-	struct pm_target target;
-	struct pm_reader reader;
-	enum pm_status status;
+	enum pm_status status = apply(path, in_place, trust_table);
 
-	fault = (struct pm_fault){ .error = 0 };
-	wire_at = 0;
-	status = pm_target_open(&target, path, in_place, trust_table, &fault);
-	if (status == PM_OK)
-		status = pm_reader_open_io(&reader, fetch, NULL, &fault);
-	restore = pm_restore_new(&target, NULL, NULL, &fault);
-	while (status == PM_OK &&
-	    (status = pm_reader_next(&reader, rec)) == PM_OK)
-		status = pm_restore_take(restore, rec);
-	*generations = pm_restore_counts(restore).generations;
-	pm_restore_free(restore);
-	pm_reader_close(&reader);
-	pm_target_close(&target);
+	*generations = counts.generations;
 	return status;
 }
 
@@ -453,7 +346,7 @@ begin_small(uint64_t length, uint32_t needs)
 	start_wire();
 	resize(0, length);
 	region[0].old_length = 0;
-	put_stream((struct pm_digest){ 0, 0 }, 0);
+	put_stream(shift, (struct pm_digest){ 0, 0 }, 0);
 	put_region(0);
 	put_full();
 	begin_pages(0, 2);
@@ -464,7 +357,7 @@ begin_small(uint64_t length, uint32_t needs)
 	from = generation();
 	start_wire();
 	region[0].old_length = region[0].length;
-	put_stream(from, needs);
+	put_stream(shift, from, needs);
 	put_region(0);
 }
 
@@ -541,7 +434,7 @@ test_lies(void)
 	wire_size = 0;
 	from = generation();
 	shift = 16;
-	put_stream(from, 0);
+	put_stream(shift, from, 0);
 	put_region(0);
 	put_end(from, from);
 	shift = 12;
@@ -560,14 +453,14 @@ test_other_pages(void)
 	start_wire();
 	resize(0, 20 * PAGE);
 	region[0].old_length = 0;
-	put_stream((struct pm_digest){ 0, 0 }, 0);
+	put_stream(shift, (struct pm_digest){ 0, 0 }, 0);
 	put_region(0);
 	put_full();
 	id = generation();
 	put_end((struct pm_digest){ 0, 0 }, id);
 	region[0].old_length = region[0].length;
 	shift = 16;
-	put_stream(id, 0);
+	put_stream(shift, id, 0);
 	put_region(0);
 	shift = 12;
 	put_end(id, id);
@@ -588,7 +481,7 @@ put_process(uint64_t start, uint32_t flags)
 	start_wire();
 	region[0].kind = PM_REGION_PROCESS;
 	region[0].length = PAGES * PAGE;
-	put_stream((struct pm_digest){ 0, 0 }, 0);
+	put_stream(shift, (struct pm_digest){ 0, 0 }, 0);
 	put_region(0);
 	pm_record_clear(rec, PM_TYPE_MAP);
 	if (pm_mapping_pack(&mapping, rec))
@@ -641,17 +534,12 @@ test_processes(void)
 int
 main(int argc, char *argv[])
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10)
-	    : (uint64_t)time(NULL);
-
-	printf("# seed %llu\n", (unsigned long long)seed);
-	state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-	wire = malloc(ROOM);
-	rec = pm_record_new();
+	start_tape(ROOM, argc > 1 ? strtoull(argv[1], NULL, 10)
+	    : (uint64_t)time(NULL));
 	/* In memory, for each generation is made durable. */
 	if (access("/dev/shm", W_OK) != 0)
 		strcpy(directory, "/tmp/pm-restore-XXXXXX");
-	if (wire == NULL || rec == NULL || mkdtemp(directory) == NULL)
+	if (mkdtemp(directory) == NULL)
 		return 1;
 	snprintf(path, sizeof(path), "%s/target", directory);
 	test_chance();
@@ -663,8 +551,6 @@ main(int argc, char *argv[])
 	strcat(path, ".pm-table");
 	unlink(path);
 	CHECK(rmdir(directory) == 0);
-	pm_record_free(rec);
-	pm_writer_close(&writer);
-	free(wire);
+	end_tape();
 	return check_done();
 }
