@@ -437,6 +437,12 @@ cli_note(const char *name, const char *text)
 	report_note(name, text);
 }
 
+void
+cli_list(const char *name, const uint64_t *values, unsigned count)
+{
+	report_list(name, values, count);
+}
+
 enum pm_status
 cli_commit(void)
 {

@@ -52,11 +52,12 @@ int cli_is_verbose(void);
 
 /*
  * The values of options given as text, or exit: a size such as "64M" in
- * bytes, a number in a range, the number of threads (text may be NULL:
- * PM_THREADS, else the processors, useful at most), a number that a variable
- * may give.
+ * bytes, a time such as "300ms" in microseconds, a number in a range, the
+ * number of threads (text may be NULL: PM_THREADS, else the processors,
+ * useful at most), a number that a variable may give.
  */
 uint64_t cli_size(const char *option, const char *text);
+uint64_t cli_time(const char *option, const char *text);
 long cli_number(const char *option, const char *text, long least, long most);
 unsigned cli_threads(const char *text, unsigned useful);
 const char *cli_default(const char *text, const char *variable);
@@ -98,9 +99,13 @@ enum cli_exit cli_exit_of(enum pm_status status);
 void cli_watch(const struct pm_meter *in, const struct pm_meter *out,
     uint64_t total_pages);
 
-/* Add a counter, or a text that needs no quoting, to --stats and -v. */
+/*
+ * Add a counter, a text that needs no quoting, or a list of values, which
+ * must stay, to --stats and -v.
+ */
 void cli_count(const char *name, uint64_t value);
 void cli_note(const char *name, const char *text);
+void cli_list(const char *name, const uint64_t *values, unsigned count);
 
 /* One line on stderr, unless -q; and only with -v. */
 void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 #include "size.h"
@@ -16,6 +17,30 @@ cli_size(const char *option, const char *text)
 	if (!pm_size_parse(text, &value))
 		cli_die(CLI_USAGE, "%s: %s: not a size", option, text);
 	return value;
+}
+
+uint64_t
+cli_time(const char *option, const char *text)
+{
+	static const struct {
+		const char *name;
+		uint64_t us;
+	} unit[] = {
+		{ "us", 1 }, { "ms", 1000 }, { "s", 1000000 },
+		{ "m", 60000000 }, { "h", UINT64_C(3600000000) },
+	};
+	unsigned long long value;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	for (size_t i = 0; i < sizeof(unit) / sizeof(unit[0]) && errno == 0 &&
+	    isdigit((unsigned char)*text); i++)
+		if (strcmp(end, unit[i].name) == 0 &&
+		    value <= INT64_MAX / unit[i].us)
+			return value * unit[i].us;
+	cli_die(CLI_USAGE, "%s: %s: not a time, such as 300ms, 2s, 5m or 1h",
+	    option, text);
 }
 
 long

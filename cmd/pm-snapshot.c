@@ -12,6 +12,7 @@
 #include "capture.h"
 #include "cli.h"
 #include "image_options.h"
+#include "live_options.h"
 #include "maplist.h"
 #include "outfile.h"
 #include "size.h"
@@ -38,6 +39,7 @@ static struct poptOption options[] = {
 	    "of a process, only mappings named like GLOB", "GLOB" },
 	{ "spool", '\0', POPT_ARG_STRING, &spool, 0,
 	    "freeze a process only for a copy to a file in DIR", "DIR" },
+	LIVE_OPTIONS,
 	IMAGE_OPTIONS,
 	{ "threads", 'j', POPT_ARG_STRING, &threads_text, 0,
 	    "compare on N threads (the processors, at most 4)", "N" },
@@ -49,7 +51,7 @@ static struct poptOption options[] = {
 static const struct cli_program about = {
 	.purpose = "read memory and write it as a page stream",
 	.operand = "[SOURCE]",
-	.memory = "about 4 MiB, 2 for each thread, and what mappings take",
+	.memory = "about 4 MiB, 2 a thread, and mappings; --live: 16 bytes a page",
 };
 
 static uint32_t
@@ -81,6 +83,17 @@ image_path(void)
 	return "/dev/stdin";
 }
 
+static pid_t
+process(void)
+{
+	if (cli_operand() != NULL)
+		cli_die(CLI_USAGE, "%s: a file and --pid are two sources",
+		    cli_operand());
+	if (image_options.regions != NULL)
+		cli_die(CLI_USAGE, "--region is for images");
+	return (pid_t)cli_number("--pid", pid_text, 1, INT_MAX);
+}
+
 static struct pm_source *
 open_process(void)
 {
@@ -89,13 +102,7 @@ open_process(void)
 	};
 	struct pm_source *source;
 
-	if (cli_operand() != NULL)
-		cli_die(CLI_USAGE, "%s: a file and --pid are two sources",
-		    cli_operand());
-	if (image_options.regions != NULL)
-		cli_die(CLI_USAGE, "--region is for images");
-	cli_check(pm_source_open_process(&source,
-	    (pid_t)cli_number("--pid", pid_text, 1, INT_MAX), &how,
+	cli_check(pm_source_open_process(&source, process(), &how,
 	    &cli_fault));
 	return source;
 }
@@ -130,7 +137,7 @@ take_stamp(const char *path)
 		save_stamp = pm_table_stamp_of(&st);
 }
 
-static void
+static struct pm_table *
 open_save(const struct pm_source *source)
 {
 	struct pm_layout *layout = source->mappings > 0
@@ -146,6 +153,7 @@ open_save(const struct pm_source *source)
 	cli_check(pm_table_begin(&save, save_file.fd, save_path, layout,
 	    &cli_fault));
 	pm_layout_free(layout);
+	return &save;
 }
 
 /* The table must not be ahead of a stream that did not come to its end. */
@@ -181,7 +189,7 @@ report(const struct pm_source *source, const struct pm_capture_counts *counts,
 	if (pid_text == NULL)
 		return;
 	cli_count("frozen_us", source->frozen_us);
-	if (spool == NULL && source->frozen_us > 0 &&
+	if (spool == NULL && !live_options.live && source->frozen_us > 0 &&
 	    counts->blocked_us > source->frozen_us / 2)
 		cli_say("the reader was slow: of %llu us frozen, %llu were "
 		    "spent waiting for it; --spool would not wait",
@@ -202,6 +210,43 @@ total_pages(const struct pm_source *source)
 	return pages;
 }
 
+/* As a stream is made of what stands still, for what is in use. */
+static int
+run_live(struct pm_source *base, struct pm_table *since, int fd)
+{
+	struct pm_live_options how = { .save = save_path != NULL ? open_save
+	    : NULL };
+	struct pm_capture_counts counts = { 0 };
+	struct pm_live_counts live;
+	struct pm_subject *subject;
+	struct pm_older older;
+	struct pm_writer out;
+
+	live_parse(&how, pid_text != NULL);
+	pm_older_open(&older, base, since);
+	how.older = &older;
+	subject = pid_text != NULL ? live_open(process(), NULL, NULL,
+	    (const char *const *)globs) : live_open(0,
+	    image_open(image_path()), image_path(), NULL);
+	how.record_size = record_size(subject->about.page_shift);
+	cli_check(pm_writer_open(&out, fd, &cli_fault));
+	cli_watch(NULL, &out.meter, 0);
+	live_run(subject, &how, &out, fd, &live);
+	counts = (struct pm_capture_counts){ .pages = live.pages,
+	    .read = live.read, .equal = live.equal, .raw = live.raw,
+	    .zero = live.zero, .gone = live.gone, .from = live.from,
+	    .to = live.to, .blocked_us = live.blocked_us };
+	if (save_path != NULL)
+		close_save(counts.to);
+	subject->about.frozen_us = live.downtime_us;
+	report(&subject->about, &counts, &out);
+	subject->ops->close(subject);
+	if (base != NULL)
+		base->ops->close(base);
+	pm_writer_close(&out);
+	return cli_finish();
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -215,6 +260,10 @@ main(int argc, char *argv[])
 
 	cli_start(argc, argv, options, &about);
 	threads = cli_threads(threads_text, THREADS_USEFUL);
+	if (!live_options.live)
+		live_parse(&(struct pm_live_options){ 0 }, pid_text != NULL);
+	else if (spool != NULL || threads_text != NULL)
+		cli_die(CLI_USAGE, "--spool and --threads are not for --live");
 	if (base_path != NULL && since_path != NULL)
 		cli_die(CLI_USAGE, "--base and --since exclude each other");
 	if (pid_text == NULL && (globs != NULL || spool != NULL))
@@ -226,6 +275,12 @@ main(int argc, char *argv[])
 		take_stamp(pid_text != NULL ? NULL : image_path());
 	if (base_path != NULL)
 		how.base = image_open(base_path);
+	if (since_path != NULL && live_options.live) {
+		cli_check(pm_table_open(&since, since_path, &cli_fault));
+		how.since = &since;
+	}
+	if (live_options.live)
+		return run_live(how.base, how.since, fd);
 	source = pid_text != NULL ? open_process() : image_open(image_path());
 	how.record_size = record_size(source->page_shift);
 	how.threads = threads;
@@ -233,10 +288,8 @@ main(int argc, char *argv[])
 		cli_check(pm_table_open(&since, since_path, &cli_fault));
 		how.since = &since;
 	}
-	if (save_path != NULL) {
-		open_save(source);
-		how.save = &save;
-	}
+	if (save_path != NULL)
+		how.save = open_save(source);
 
 	cli_check(pm_writer_open(&out, fd, &cli_fault));
 	cli_watch(NULL, &out.meter, total_pages(source));

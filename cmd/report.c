@@ -21,8 +21,9 @@ static struct timespec began;
 static pthread_t thread;
 static struct {
 	const char *name;
-	const char *text;	/* NULL: value */
-	uint64_t value;
+	const char *text;	/* NULL: value, or values if not NULL */
+	uint64_t value;		/* or how many values */
+	const uint64_t *values;
 } counter[COUNTERS_MAX];
 static int counters;
 
@@ -207,25 +208,45 @@ report_clear(void)
 }
 
 static void
-add(const char *name, const char *text, uint64_t value)
+add(const char *name, const char *text, uint64_t value,
+    const uint64_t *values)
 {
 	if (counters == COUNTERS_MAX)
 		return;
 	counter[counters].name = name;
 	counter[counters].text = text;
+	counter[counters].values = values;
 	counter[counters++].value = value;
 }
 
 void
 report_count(const char *name, uint64_t value)
 {
-	add(name, NULL, value);
+	add(name, NULL, value, NULL);
 }
 
 void
 report_note(const char *name, const char *text)
 {
-	add(name, text, 0);
+	add(name, text, 0, NULL);
+}
+
+void
+report_list(const char *name, const uint64_t *values, unsigned count)
+{
+	add(name, NULL, count, values);
+}
+
+/* The value of a counter, or its values with what stands between them. */
+static void
+put_value(FILE *file, int i, const char *between)
+{
+	if (counter[i].values == NULL)
+		fprintf(file, "%" PRIu64, counter[i].value);
+	else
+		for (uint64_t n = 0; n < counter[i].value; n++)
+			fprintf(file, "%s%" PRIu64, n > 0 ? between : "",
+			    counter[i].values[n]);
 }
 
 /* VmHWM, not ru_maxrss: that one remembers who we were before exec. */
@@ -259,9 +280,11 @@ report_finish(int verbose)
 		if (counter[i].text != NULL)
 			fprintf(stderr, "%s: %s %s\n", program,
 			    counter[i].name, counter[i].text);
-		else
-			fprintf(stderr, "%s: %s %" PRIu64 "\n", program,
-			    counter[i].name, counter[i].value);
+		else {
+			fprintf(stderr, "%s: %s ", program, counter[i].name);
+			put_value(stderr, i, " ");
+			fputc('\n', stderr);
+		}
 }
 
 int
@@ -277,9 +300,14 @@ report_write(const char *path)
 		if (counter[i].text != NULL)
 			fprintf(file, ",\"%s\":\"%s\"", counter[i].name,
 			    counter[i].text);
-		else
-			fprintf(file, ",\"%s\":%" PRIu64, counter[i].name,
-			    counter[i].value);
+		else {
+			int many = counter[i].values != NULL;
+
+			fprintf(file, ",\"%s\":%s", counter[i].name,
+			    many ? "[" : "");
+			put_value(file, i, ",");
+			fputs(many ? "]" : "", file);
+		}
 	fputs("}\n", file);
 	bad = ferror(file);
 	return fclose(file) == 0 && !bad;

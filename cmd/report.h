@@ -28,6 +28,7 @@ void report_clear(void);
 
 void report_count(const char *name, uint64_t value);
 void report_note(const char *name, const char *text);
+void report_list(const char *name, const uint64_t *values, unsigned count);
 
 /* Stop the thread; with verbose print the counters on stderr. */
 void report_finish(int verbose);

@@ -77,24 +77,24 @@ put_regions(struct preface *pre)
 	    : put_gone(pre, &at, olds, &number);
 }
 
-static enum pm_status
-put_mappings(struct preface *pre)
+enum pm_status
+pm_preface_mappings(struct pm_gather *gather, const struct pm_source *source,
+    struct pm_fault *fault)
 {
-	const struct pm_source *source = pre->source;
 	enum pm_status status = PM_OK;
 
-	pm_record_clear(pre->gather->rec, PM_TYPE_MAP);
+	pm_record_clear(gather->rec, PM_TYPE_MAP);
 	for (size_t i = 0; i < source->mappings && status == PM_OK; i++) {
-		if (pm_mapping_pack(&source->mapping[i], pre->gather->rec))
+		if (pm_mapping_pack(&source->mapping[i], gather->rec))
 			continue;
-		status = pm_gather_put(pre->gather);
-		pm_record_clear(pre->gather->rec, PM_TYPE_MAP);
-		if (!pm_mapping_pack(&source->mapping[i], pre->gather->rec))
-			status = pm_fault_set(pre->fault, PM_ERR_REFUSED,
+		status = pm_gather_put(gather);
+		pm_record_clear(gather->rec, PM_TYPE_MAP);
+		if (!pm_mapping_pack(&source->mapping[i], gather->rec))
+			status = pm_fault_set(fault, PM_ERR_REFUSED,
 			    NULL, "a mapping has too long a name");
 	}
-	if (status == PM_OK && pre->gather->rec->stored > 0)
-		status = pm_gather_put(pre->gather);
+	if (status == PM_OK && gather->rec->stored > 0)
+		status = pm_gather_put(gather);
 	return status;
 }
 
@@ -119,6 +119,6 @@ pm_preface_put(struct pm_gather *gather, const struct pm_source *source,
 	if (status == PM_OK)
 		status = put_regions(&pre);
 	if (status == PM_OK)
-		status = put_mappings(&pre);
+		status = pm_preface_mappings(gather, source, fault);
 	return status;
 }

@@ -18,4 +18,12 @@
 enum pm_status pm_preface_put(struct pm_gather *, const struct pm_source *,
     const struct pm_older *, uint32_t *number, struct pm_fault *);
 
+/*
+ * Write the list of mappings of a process, which may come anew within the
+ * stream.  What was gathered is to be flushed before, the record cleared
+ * behind.
+ */
+enum pm_status pm_preface_mappings(struct pm_gather *,
+    const struct pm_source *, struct pm_fault *);
+
 #endif /* PM_PREFACE_H */

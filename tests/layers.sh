@@ -9,7 +9,7 @@ layers='
 status bytes span pagescan size meter version kernel
 kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile bitmap
-procfs
+ledger procfs converge
 crew cgroup guardian
 record net cgroup_members
 record_payload
@@ -19,12 +19,19 @@ restorer
 inject_lead
 inject_thread
 inject
+handover stop tracker
+tracker_uffd tracker_soft tracker_hash mappers
 stream_writer core mapfile gather outline
 image process
 move
 base source target
+subject
+subject_process subject_file
 held older resolve source_image source_process source_spool target_open target_file target_table target_remap
 chunk preface
+sweep
+sweep_send sweep_views sweep_settle
+live
 capture delta squeeze restore
 filter relay
 ring

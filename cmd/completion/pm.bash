@@ -8,7 +8,10 @@ _pm_options() { # PROGRAM: its options
 	case $1 in
 	pm-snapshot)
 		echo --base --since --save-table --pid --map --spool --format \
-		    --region --page-size --record-size -j --threads ;;
+		    --region --page-size --record-size -j --threads \
+		    --live --tracker --uffd-socket --verify --max-downtime \
+		    --max-rounds --deadline --force --throttle --cgroup \
+		    --stop-command --resume-command --then --cpu-limit ;;
 	pm-delta)
 		echo --cache-size --base -d --decode --max-memory ;;
 	pm-compress)
@@ -42,11 +45,14 @@ _pm_files() { # WORD
 _pm_argument() { # OPTION WORD
 	case $1 in
 	-o | --output | --stats | --base | --since | --save-table | --id | \
-	    --port-file)
+	    --port-file | --uffd-socket)
 		_pm_files "$2" ;;
 	--spool)
 		_pm_as filenames
 		_pm_reply -d -- "$2" ;;
+	--cgroup)
+		_pm_as filenames
+		_pm_reply -d -- "${2:-/sys/fs/cgroup/}" ;;
 	--pid)
 		_pm_reply -W "$(cd /proc && echo [0-9]*)" -- "$2" ;;
 	--format)
@@ -55,10 +61,17 @@ _pm_argument() { # OPTION WORD
 		_pm_reply -W 'zstd lz4 zlib' -- "$2" ;;
 	--page-size)
 		_pm_reply -W '4K 8K 16K 32K 64K' -- "$2" ;;
+	--tracker)
+		_pm_reply -W 'uffd soft-dirty hash' -- "$2" ;;
+	--then)
+		_pm_reply -W 'resume stop kill' -- "$2" ;;
+	--stop-command | --resume-command)
+		_pm_reply -c -- "$2" ;;
 	--map)
 		_pm_reply -W '[heap] [stack] [anon]' -- "$2" ;;
 	-j | --threads | -l | --level | --progress | --region | --timeout | \
-	    --record-size | --cache-size | --max-memory)
+	    --record-size | --cache-size | --max-memory | --max-downtime | \
+	    --max-rounds | --deadline | --cpu-limit)
 		COMPREPLY=() ;;
 	*)
 		return 1 ;;

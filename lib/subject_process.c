@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mappers.h"
+#include "process.h"
+#include "procfs.h"
+#include "subject.h"
+
+struct running {
+	struct pm_subject subject;	/* first: what the ops are given */
+	struct pm_process process;
+	struct pm_tracker *tracker;
+	const char *const *glob;
+};
+
+static struct running *
+running_of(struct pm_subject *subject)
+{
+	return (struct running *)subject;
+}
+
+static enum pm_status
+add_view(struct running *running, size_t at)
+{
+	const struct pm_map *map = &running->process.maps.map[at];
+	struct pm_view view = {
+		.tracker = running->tracker, .map = *map,
+		.start = map->start, .end = map->end,
+		.first = map->start >> running->process.page_shift,
+		.has_file = running->process.kind[at] == PM_MAPFILE_FILE,
+	};
+
+	return pm_subject_add(&running->subject, &view);
+}
+
+/* Shared memory that others write changes without being seen to. */
+static enum pm_status
+mark_shared(struct running *running)
+{
+	struct pm_subject *subject = &running->subject;
+	size_t count = 0, shared = 0;
+	unsigned char *elsewhere;
+	struct pm_map *map;
+	enum pm_status status;
+
+	for (size_t i = 0; i < subject->views; i++)
+		shared += subject->view[i].map.shared;
+	if (shared == 0)
+		return PM_OK;
+	map = calloc(shared, sizeof(map[0]));
+	elsewhere = calloc(shared, 1);
+	if (map == NULL || elsewhere == NULL)
+		status = pm_process_fail(&running->process, subject->fault,
+		    "list of mappings");
+	else {
+		for (size_t i = 0; i < subject->views; i++)
+			if (subject->view[i].map.shared)
+				map[count++] = subject->view[i].map;
+		status = pm_mappers_mark(running->process.pid, map, count,
+		    elsewhere, subject->fault);
+		count = 0;
+		for (size_t i = 0; i < subject->views; i++)
+			if (subject->view[i].map.shared)
+				subject->view[i].is_elsewhere =
+				    elsewhere[count++];
+	}
+	free(map);
+	free(elsewhere);
+	return status;
+}
+
+static enum pm_status
+list(struct pm_subject *subject)
+{
+	struct running *running = running_of(subject);
+	struct pm_process *process = &running->process;
+	enum pm_status status = pm_process_list(process, running->glob);
+
+	subject->views = subject->pins = 0;
+	subject->about.mappings = process->maps.count;
+	subject->about.mapping = process->mapping;
+	if (status == PM_OK && process->maps.count == 0) {
+		errno = ESRCH;
+		return pm_process_fail(process, subject->fault, "mappings");
+	}
+	for (size_t at = 0; status == PM_OK && at < process->maps.count; at++)
+		if ((process->mapping[at].flags & PM_MAPPING_CARRIED) != 0)
+			status = add_view(running, at);
+	if (status == PM_OK)
+		status = mark_shared(running);
+	return status == PM_OK
+	    ? pm_subject_find_pins(subject, process->pid) : status;
+}
+
+static void
+forget(struct pm_subject *subject)
+{
+	struct pm_process *process = &running_of(subject)->process;
+
+	pm_process_forget(process);
+	pm_holes_forget(&process->file.holes);
+}
+
+static enum pm_status
+span(struct pm_subject *subject, uint64_t page, struct pm_span *out)
+{
+	return pm_process_span(&running_of(subject)->process, page, out);
+}
+
+static enum pm_status
+read_pages(struct pm_subject *subject, const uint64_t *page, unsigned pages,
+    uint8_t *out, uint64_t *got)
+{
+	return pm_process_fetch(&running_of(subject)->process, page, pages,
+	    out, got, subject->fault);
+}
+
+static enum pm_status
+check(struct pm_subject *subject)
+{
+	struct pm_process *process = &running_of(subject)->process;
+
+	if (pm_process_is_same(process))
+		return PM_OK;
+	errno = ESRCH;
+	return pm_fault_set(subject->fault, PM_ERR_SYSTEM, NULL,
+	    "process %d ended, or runs another program", (int)process->pid);
+}
+
+static void
+close_running(struct pm_subject *subject)
+{
+	struct running *running = running_of(subject);
+
+	if (running->tracker != NULL)
+		running->tracker->ops->close(running->tracker);
+	pm_process_close(&running->process);
+	pm_subject_free(subject);
+}
+
+static const struct pm_subject_ops running_ops = {
+	list, forget, span, read_pages, check, close_running
+};
+
+static enum pm_status
+open_running(struct running *running, pid_t tid,
+    const struct pm_subject_options *how)
+{
+	struct pm_subject *subject = &running->subject;
+	struct pm_process *process = &running->process;
+	enum pm_status status;
+	pid_t pid, through;
+
+	status = pm_procfs_find(tid, &pid, &through, subject->fault);
+	if (status == PM_OK)
+		status = pm_process_open(process, pid, through,
+		    subject->fault);
+	subject->about.page_shift = process->page_shift;
+	if (status == PM_OK)
+		status = pm_process_list(process, how->glob);
+	if (status == PM_OK)
+		status = pm_subject_track(subject, &running->tracker, pid,
+		    how);
+	subject->process[0] = pid;
+	subject->processes = 1;
+	subject->about.regions = 1;
+	subject->about.region = &process->region;
+	subject->pages = process->region.length >> process->page_shift;
+	return status;
+}
+
+enum pm_status
+pm_subject_open_process(struct pm_subject **subject, pid_t tid,
+    const struct pm_subject_options *how, struct pm_fault *fault)
+{
+	struct running *running = calloc(1, sizeof(*running));
+	enum pm_status status;
+
+	*subject = NULL;
+	if (running == NULL || (running->subject.process =
+	    calloc(1, sizeof(pid_t))) == NULL) {
+		free(running);
+		return pm_fault_set(fault, PM_ERR_SYSTEM, NULL, "%s",
+		    strerror(errno));
+	}
+	running->subject.ops = &running_ops;
+	running->subject.is_disjoint = 1;
+	running->subject.fault = fault;
+	running->subject.verify = how->verify;
+	running->glob = how->glob;
+	running->process.mem = running->process.pagemap.fd =
+	    running->process.file.fd = -1;
+	status = open_running(running, tid, how);
+	if (status == PM_OK)
+		*subject = &running->subject;
+	else
+		close_running(&running->subject);
+	return status;
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sweep.h"
+
+static enum pm_status
+no_memory(struct pm_sweep *sweep)
+{
+	return pm_fault_set(sweep->fault, PM_ERR_SYSTEM, NULL, "%s",
+	    strerror(errno));
+}
+
+/* What is found of a view, as numbers of pages. */
+struct find {
+	struct pm_sweep *sweep;
+	const struct pm_view *view;
+};
+
+static uint64_t
+number_of(const struct pm_sweep *sweep, const struct pm_view *view,
+    uint64_t address)
+{
+	return view->first + ((address - view->start) >>
+	    sweep->subject->about.page_shift);
+}
+
+static enum pm_status
+find_nothing(void *arg, uint64_t start, uint64_t end)
+{
+	(void)arg;
+	(void)start;
+	(void)end;
+	return PM_OK;
+}
+
+static enum pm_status
+find_written(void *arg, uint64_t start, uint64_t end)
+{
+	const struct find *find = arg;
+	struct pm_sweep *sweep = find->sweep;
+	uint64_t from = number_of(sweep, find->view, start);
+	uint64_t to = number_of(sweep, find->view, end);
+
+	pm_bitmap_set_run(&sweep->pending, from, to - from);
+	sweep->written += to - from;
+	return PM_OK;
+}
+
+static enum pm_status
+find_again(void *arg, uint64_t start, uint64_t end)
+{
+	const struct find *find = arg;
+	struct pm_sweep *sweep = find->sweep;
+	uint64_t from = number_of(sweep, find->view, start) - sweep->slice;
+	uint64_t to = number_of(sweep, find->view, end) - sweep->slice;
+
+	for (; from < to && from < PM_SWEEP_SLICE; from++)
+		sweep->again[from / 64] |= UINT64_C(1) << from % 64;
+	return PM_OK;
+}
+
+enum pm_status
+pm_sweep_ask(struct pm_sweep *sweep, struct pm_view *view, uint64_t start,
+    uint64_t end, enum pm_sweep_question question)
+{
+	static const struct {
+		int clear;
+		pm_tracker_found *found;
+	} how[] = {
+		[PM_SWEEP_ARM] = { 1, find_nothing },
+		[PM_SWEEP_COLLECT] = { 1, find_written },
+		[PM_SWEEP_PEEK] = { 0, find_again },
+		[PM_SWEEP_TELL] = { 0, find_written },
+	};
+	struct find find = { sweep, view };
+	enum pm_status status = PM_OK;
+
+	if (!view->is_lost)
+		status = view->tracker->ops->written(view->tracker,
+		    &view->map, start, end, how[question].clear,
+		    how[question].found, &find);
+	if (status != PM_END)
+		return status;
+	view->is_lost = 1;
+	return PM_OK;
+}
+
+uint64_t
+pm_sweep_view_pages(const struct pm_sweep *sweep, const struct pm_view *view)
+{
+	return (view->end - view->start) >> sweep->subject->about.page_shift;
+}
+
+/* The first known view that may hold an address of that view, or behind. */
+static size_t
+first_known(const struct pm_sweep *sweep, uint64_t page)
+{
+	size_t from = 0, to = sweep->knowns;
+
+	if (!sweep->subject->is_disjoint)
+		return 0;
+	while (from < to) {
+		size_t at = from + (to - from) / 2;
+		const struct pm_view *view = &sweep->known[at];
+
+		if (view->first + pm_sweep_view_pages(sweep, view) <= page)
+			from = at + 1;
+		else
+			to = at;
+	}
+	return from;
+}
+
+/* All pages of a range that may hold something are pending. */
+enum pm_status
+pm_sweep_mark_present(struct pm_sweep *sweep, uint64_t page, uint64_t end)
+{
+	enum pm_status status = PM_OK;
+	struct pm_span span;
+
+	for (; page < end && status == PM_OK; page += span.pages) {
+		status = sweep->subject->ops->span(sweep->subject, page,
+		    &span);
+		if (span.pages > end - page)
+			span.pages = end - page;
+		if (status == PM_OK && span.kind == PM_SPAN_DATA)
+			pm_bitmap_set_run(&sweep->pending, page, span.pages);
+	}
+	return status;
+}
+
+/*
+ * How a view of these goes on at an address: *until is where that ends, and
+ * 1 is for what another list has too.
+ */
+static int
+is_shared(const struct pm_view *list, size_t count, const struct pm_view *view,
+    uint64_t address, uint64_t *until)
+{
+	int found = 0;
+
+	*until = view->end;
+	for (size_t i = 0; i < count; i++) {
+		const struct pm_view *other = &list[i];
+
+		if (other->number != view->number || other->is_lost ||
+		    other->end <= address || other->start >= view->end)
+			continue;
+		if (other->start <= address) {
+			found = 1;
+			*until = other->end < view->end ? other->end
+			    : view->end;
+			break;
+		}
+		if (other->start < *until)
+			*until = other->start;
+	}
+	return found;
+}
+
+static enum pm_status
+watch(struct pm_view *view, uint64_t start, uint64_t end)
+{
+	enum pm_status status = view->tracker->ops->watch(view->tracker,
+	    &view->map, start, end);
+
+	if (status != PM_END)
+		return status;
+	view->is_lost = view->is_blind = 1;
+	return PM_OK;
+}
+
+/* Watch what is new of a view. */
+static enum pm_status
+adopt_part(struct pm_sweep *sweep, struct pm_view *view, uint64_t start,
+    uint64_t end)
+{
+	enum pm_status status = watch(view, start, end);
+
+	if (status == PM_OK)
+		status = pm_sweep_ask(sweep, view, start, end, PM_SWEEP_ARM);
+	return status != PM_OK ? status : pm_sweep_mark_present(sweep,
+	    number_of(sweep, view, start), number_of(sweep, view, end));
+}
+
+static enum pm_status
+adopt(struct pm_sweep *sweep, struct pm_view *view)
+{
+	size_t at = first_known(sweep, view->first), count = sweep->knowns;
+	enum pm_status status = PM_OK;
+	uint64_t start = view->start, until;
+
+	if (sweep->subject->is_disjoint) {
+		size_t end = at;
+
+		while (end < count && sweep->known[end].start < view->end)
+			end++;
+		count = end;
+	}
+	for (; start < view->end && status == PM_OK; start = until)
+		if (!is_shared(sweep->known + at, count - at, view, start,
+		    &until))
+			status = adopt_part(sweep, view, start, until);
+	return status;
+}
+
+/* A file's pages may have been written by one who has unmapped them. */
+static enum pm_status
+look_at_left(struct pm_sweep *sweep, const struct pm_view *old)
+{
+	const struct pm_subject *subject = sweep->subject;
+	enum pm_status status = PM_OK;
+	uint64_t start = old->start, until;
+
+	for (; start < old->end && status == PM_OK; start = until)
+		if (!is_shared(subject->view, subject->views, old, start,
+		    &until))
+			status = pm_sweep_mark_present(sweep, number_of(sweep,
+			    old, start), number_of(sweep, old, until));
+	return status;
+}
+
+static enum pm_status
+keep_views(struct pm_sweep *sweep)
+{
+	const struct pm_subject *subject = sweep->subject;
+	struct pm_view *known = realloc(sweep->known,
+	    (subject->views + 1) * sizeof(known[0]));
+
+	if (known == NULL)
+		return no_memory(sweep);
+	if (subject->views > 0)
+		memcpy(known, subject->view,
+		    subject->views * sizeof(known[0]));
+	sweep->known = known;
+	sweep->knowns = subject->views;
+	return PM_OK;
+}
+
+enum pm_status
+pm_sweep_adopt(struct pm_sweep *sweep)
+{
+	struct pm_subject *subject = sweep->subject;
+	enum pm_status status = PM_OK;
+
+	for (size_t i = 0; i < subject->views && status == PM_OK; i++)
+		status = adopt(sweep, &subject->view[i]);
+	for (size_t i = 0; i < sweep->knowns && status == PM_OK &&
+	    !subject->is_disjoint; i++)
+		status = look_at_left(sweep, &sweep->known[i]);
+	return status == PM_OK ? keep_views(sweep) : status;
+}
+
+enum pm_status
+pm_sweep_watch(struct pm_sweep *sweep)
+{
+	struct pm_subject *subject = sweep->subject;
+	enum pm_status status = PM_OK;
+
+	for (size_t i = 0; i < subject->views && status == PM_OK; i++)
+		status = watch(&subject->view[i], subject->view[i].start,
+		    subject->view[i].end);
+	return status == PM_OK ? keep_views(sweep) : status;
+}
+
+/* Trackers that look at all at once. */
+enum pm_status
+pm_sweep_look(struct pm_sweep *sweep)
+{
+	struct pm_map *map = calloc(sweep->knowns + 1, sizeof(map[0]));
+	enum pm_status status = map != NULL ? PM_OK : no_memory(sweep);
+
+	for (size_t i = 0; i < sweep->knowns && status == PM_OK; i++) {
+		struct pm_tracker *tracker = sweep->known[i].tracker;
+		size_t count = 0, at;
+
+		if (tracker->ops->begin == NULL)
+			continue;
+		for (at = 0; at < i; at++)
+			if (sweep->known[at].tracker == tracker)
+				break;
+		for (; at >= i && at < sweep->knowns; at++)
+			if (sweep->known[at].tracker == tracker)
+				map[count++] = sweep->known[at].map;
+		if (count > 0)
+			status = tracker->ops->begin(tracker, map, count);
+	}
+	free(map);
+	return status;
+}
+
+enum pm_status
+pm_sweep_collect(struct pm_sweep *sweep)
+{
+	enum pm_status status = pm_sweep_look(sweep);
+	uint64_t before;
+
+	sweep->guessed = 0;
+
+	for (size_t i = 0; i < sweep->knowns && status == PM_OK; i++) {
+		struct pm_view *view = &sweep->known[i];
+
+		before = sweep->pending.count;
+		if (!view->tracker->ops->is_exact || view->is_lost) {
+			status = pm_sweep_mark_present(sweep, view->first,
+			    view->first + pm_sweep_view_pages(sweep, view));
+			sweep->guessed += sweep->pending.count - before;
+		} else
+			status = pm_sweep_ask(sweep, view, view->start,
+			    view->end, PM_SWEEP_COLLECT);
+	}
+	for (size_t i = 0; i < sweep->subject->pins && status == PM_OK; i++)
+		status = pm_sweep_mark_present(sweep,
+		    sweep->subject->pin[i].start,
+		    sweep->subject->pin[i].end);
+	return status;
+}
+
+/* Ask of the part of each view that a slice has. */
+enum pm_status
+pm_sweep_ask_slice(struct pm_sweep *sweep, uint64_t from, uint64_t end,
+    enum pm_sweep_question question)
+{
+	unsigned shift = sweep->subject->about.page_shift;
+	enum pm_status status = PM_OK;
+
+	for (size_t i = first_known(sweep, from); i < sweep->knowns &&
+	    status == PM_OK; i++) {
+		struct pm_view *view = &sweep->known[i];
+		uint64_t view_end = view->first +
+		    pm_sweep_view_pages(sweep, view);
+		uint64_t a = from > view->first ? from : view->first;
+		uint64_t b = end < view_end ? end : view_end;
+
+		if (view->first >= end)
+			break;
+		if (a < b)
+			status = pm_sweep_ask(sweep, view, view->start +
+			    ((a - view->first) << shift), view->start +
+			    ((b - view->first) << shift), question);
+	}
+	return status;
+}
