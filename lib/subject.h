@@ -23,6 +23,8 @@ struct pm_view {
 	unsigned number;		/* of the tracker; no two had one */
 	struct pm_map map;		/* its name is not to be used */
 	uint64_t start, end;		/* addresses, of the map or a part */
+	uint64_t from, until;		/* the same, with what is free of the
+					   address space before and behind */
 	uint64_t first;			/* number of the page at start */
 	int has_file;			/* what is not in memory is the file's,
 					   not zeroes */

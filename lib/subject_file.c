@@ -155,7 +155,8 @@ add_views(struct shared *shared, const struct pm_mapper *mapper,
 		const struct pm_map *map = &mapper->map[i];
 		struct pm_view view = { .tracker = watched->tracker,
 		    .number = watched->number, .map = *map,
-		    .start = map->start, .end = map->end, .has_file = 1,
+		    .start = map->start, .end = map->end,
+		    .from = map->start, .until = map->end, .has_file = 1,
 		    .first = map->offset >> shift };
 
 		if (map->offset >= size)

@@ -24,10 +24,16 @@ running_of(struct pm_subject *subject)
 static enum pm_status
 add_view(struct running *running, size_t at)
 {
-	const struct pm_map *map = &running->process.maps.map[at];
+	const struct pm_maps *maps = &running->process.maps;
+	const struct pm_map *map = &maps->map[at];
+	uint64_t space = running->process.region.length;
 	struct pm_view view = {
 		.tracker = running->tracker, .map = *map,
 		.start = map->start, .end = map->end,
+		.from = at > 0 ? maps->map[at - 1].end : 0,
+		.until = at + 1 < maps->count &&
+		    maps->map[at + 1].start < space ? maps->map[at + 1].start
+		    : space,
 		.first = map->start >> running->process.page_shift,
 		.has_file = running->process.kind[at] == PM_MAPFILE_FILE,
 	};
@@ -71,6 +77,31 @@ mark_shared(struct running *running)
 	return status;
 }
 
+/*
+ * What may become part of a mapping that is carried is watched as well: the
+ * kernel keeps mappings apart of which one is watched and one is not, and
+ * the process may count on their being one.
+ */
+static enum pm_status
+watch_others(struct running *running)
+{
+	const struct pm_process *process = &running->process;
+	enum pm_status status = PM_OK;
+
+	for (size_t at = 0; at < process->maps.count; at++) {
+		const struct pm_map *map = &process->maps.map[at];
+
+		if ((process->mapping[at].flags & PM_MAPPING_CARRIED) != 0 ||
+		    map->shared || strncmp(map->name, "[v", 2) == 0)
+			continue;
+		status = running->tracker->ops->watch(running->tracker, map,
+		    map->start, map->end);
+		if (status != PM_OK && status != PM_END)
+			return status;
+	}
+	return PM_OK;
+}
+
 static enum pm_status
 list(struct pm_subject *subject)
 {
@@ -88,6 +119,8 @@ list(struct pm_subject *subject)
 	for (size_t at = 0; status == PM_OK && at < process->maps.count; at++)
 		if ((process->mapping[at].flags & PM_MAPPING_CARRIED) != 0)
 			status = add_view(running, at);
+	if (status == PM_OK)
+		status = watch_others(running);
 	if (status == PM_OK)
 		status = mark_shared(running);
 	return status == PM_OK

@@ -169,8 +169,8 @@ drop_unmapped(struct pm_sweep *sweep)
 	return status;
 }
 
-static enum pm_status
-tell_mappings(struct pm_sweep *sweep)
+enum pm_status
+pm_sweep_tell(struct pm_sweep *sweep)
 {
 	const struct pm_source *about = &sweep->subject->about;
 	struct pm_digest listed = digest_of_list(about);
@@ -196,8 +196,6 @@ pm_sweep_list(struct pm_sweep *sweep)
 	enum pm_status status = subject->ops->list(subject);
 
 	subject->ops->forget(subject);
-	if (status == PM_OK)
-		status = tell_mappings(sweep);
 	return status == PM_OK ? pm_sweep_adopt(sweep) : status;
 }
 

@@ -81,7 +81,7 @@ enum pm_status pm_sweep_begin(struct pm_sweep *, const struct pm_older *);
 
 /*
  * See what mappings there are by now.  Those that are new are watched and
- * become pending; what is no more is told to be gone.
+ * become pending; what is no more is told to be gone when more is sent.
  */
 enum pm_status pm_sweep_list(struct pm_sweep *);
 
@@ -137,6 +137,13 @@ enum pm_status pm_sweep_mark_present(struct pm_sweep *, uint64_t from,
  */
 enum pm_status pm_sweep_watch(struct pm_sweep *);
 enum pm_status pm_sweep_adopt(struct pm_sweep *);
+
+/*
+ * Tell of pages that are gone, and the list of mappings, if it is another.
+ * A list is all that is told of mappings in a row, so it may come only where
+ * records of another type follow before the next.
+ */
+enum pm_status pm_sweep_tell(struct pm_sweep *);
 
 /* Have those trackers look that look at all at once. */
 enum pm_status pm_sweep_look(struct pm_sweep *);

@@ -269,7 +269,7 @@ send_slice(struct pm_sweep *sweep, uint64_t end)
 enum pm_status
 pm_sweep_send(struct pm_sweep *sweep)
 {
-	enum pm_status status = PM_OK;
+	enum pm_status status = pm_sweep_tell(sweep);
 	uint64_t page = 0, end, pages = sweep->subject->pages;
 
 	while (status == PM_OK &&

@@ -160,12 +160,21 @@ is_shared(const struct pm_view *list, size_t count, const struct pm_view *view,
 	return found;
 }
 
+/*
+ * The mapping may have grown since it was listed.  To watch a part of it
+ * would be to cut it in two, and a mremap(2) of the process would fail; so
+ * what was free around it is watched with it.
+ */
 static enum pm_status
 watch(struct pm_view *view, uint64_t start, uint64_t end)
 {
-	enum pm_status status = view->tracker->ops->watch(view->tracker,
-	    &view->map, start, end);
+	const struct pm_tracker_ops *ops = view->tracker->ops;
+	enum pm_status status;
 
+	status = ops->watch(view->tracker, &view->map, start == view->start
+	    ? view->from : start, end == view->end ? view->until : end);
+	if (status == PM_END)
+		status = ops->watch(view->tracker, &view->map, start, end);
 	if (status != PM_END)
 		return status;
 	view->is_lost = view->is_blind = 1;

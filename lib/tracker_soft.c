@@ -18,6 +18,7 @@
 
 /* Of an entry of /proc/PID/pagemap; see pagemap.rst of the kernel. */
 #define IS_DIRTY	(UINT64_C(1) << 55)
+#define IS_EXCLUSIVE	(UINT64_C(1) << 56)	/* mapped here alone */
 #define IS_FILE		(UINT64_C(1) << 61)	/* or shared */
 #define IS_SWAPPED	(UINT64_C(1) << 62)
 #define IS_PRESENT	(UINT64_C(1) << 63)
@@ -45,10 +46,42 @@ fail(struct soft *soft, const char *what)
 	    strerror(errno));
 }
 
-/* Tell the pages of which all bits of wants, and none of without, are set. */
+static int
+is_dirty(uint64_t entry)
+{
+	return (entry & (IS_PRESENT | IS_SWAPPED)) != 0 &&
+	    (entry & IS_DIRTY) != 0;
+}
+
+static int
+is_clean(uint64_t entry)
+{
+	return (entry & (IS_PRESENT | IS_SWAPPED)) != 0 &&
+	    (entry & IS_DIRTY) == 0;
+}
+
+/*
+ * A page that was dropped and then read is the kernel's page of zeroes, and
+ * not dirty; but it is nobody's alone.
+ */
+static int
+is_clean_anonymous(uint64_t entry)
+{
+	return is_clean(entry) && (entry & (IS_SWAPPED | IS_EXCLUSIVE)) != 0;
+}
+
+/* Of a private mapping of a file: one of its own, and not the file's. */
+static int
+is_clean_copy(uint64_t entry)
+{
+	return is_clean(entry) && (entry & IS_EXCLUSIVE) != 0 &&
+	    (entry & IS_FILE) == 0;
+}
+
+/* Tell the pages of which that holds. */
 static enum pm_status
-look(struct soft *soft, uint64_t start, uint64_t end, uint64_t wants,
-    uint64_t without, pm_tracker_found *found, void *arg)
+look(struct soft *soft, uint64_t start, uint64_t end, int (*is)(uint64_t),
+    pm_tracker_found *found, void *arg)
 {
 	uint64_t size = UINT64_C(1) << soft->page_shift;
 	enum pm_status status = PM_OK;
@@ -66,14 +99,10 @@ look(struct soft *soft, uint64_t start, uint64_t end, uint64_t wants,
 			errno = status == PM_ERR_READ ? errno : ESRCH;
 			return fail(soft, "/proc/PID/pagemap");
 		}
-		for (uint64_t i = 0; i < pages && status == PM_OK; i++) {
-			uint64_t entry = soft->entry[i];
-
-			if ((entry & (IS_PRESENT | IS_SWAPPED)) != 0 &&
-			    (entry & wants) == wants && (entry & without) == 0)
+		for (uint64_t i = 0; i < pages && status == PM_OK; i++)
+			if (is(soft->entry[i]))
 				status = found(arg, start + i * size,
 				    start + (i + 1) * size);
-		}
 		start += pages * size;
 	}
 	return status;
@@ -104,7 +133,7 @@ begin(struct pm_tracker *tracker, const struct pm_map *map, size_t count)
 	for (size_t i = 0; i < count && status == PM_OK; i++)
 		if (map[i].end <= SPACE)
 			status = look(soft, map[i].start, map[i].end,
-			    IS_DIRTY, 0, keep, soft);
+			    is_dirty, keep, soft);
 	if (status == PM_OK &&
 	    pm_fd_write(soft->clear_refs, "4", 1) != PM_OK)
 		status = fail(soft, "/proc/PID/clear_refs");
@@ -119,7 +148,8 @@ watch(struct pm_tracker *tracker, const struct pm_map *map, uint64_t start,
 	(void)tracker;
 	(void)start;
 	/* What is new is dirty until it was cleared. */
-	return map->end <= SPACE && end <= SPACE ? PM_OK : PM_END;
+	(void)end;
+	return map->end <= SPACE ? PM_OK : PM_END;
 }
 
 static enum pm_status
@@ -134,7 +164,7 @@ written(struct pm_tracker *tracker, const struct pm_map *map, uint64_t start,
 	if (map->end > SPACE)
 		return PM_END;
 	if (!clear)
-		return look(soft, start, end, IS_DIRTY, 0, found, arg);
+		return look(soft, start, end, is_dirty, found, arg);
 	while (status == PM_OK &&
 	    (page = pm_bitmap_next(&soft->dirty, page, last)) < last) {
 		uint64_t until = pm_bitmap_run(&soft->dirty, page, last);
@@ -151,12 +181,11 @@ static enum pm_status
 unwritten(struct pm_tracker *tracker, const struct pm_map *map,
     uint64_t start, uint64_t end, pm_tracker_found *found, void *arg)
 {
-	int is_private = map->inode != 0 && !map->shared;
-
 	if (map->end > SPACE)
 		return PM_END;
-	return look(soft_of(tracker), start, end, is_private ? IS_PRESENT : 0,
-	    IS_DIRTY | (is_private ? IS_FILE : 0), found, arg);
+	return look(soft_of(tracker), start, end, map->shared ? is_clean
+	    : map->inode != 0 ? is_clean_copy : is_clean_anonymous, found,
+	    arg);
 }
 
 static void

@@ -31,6 +31,10 @@ uffd_of(struct pm_tracker *tracker)
 static enum pm_status
 fail(struct uffd *uffd, const char *what)
 {
+	if (errno == ESRCH)
+		return pm_fault_set(uffd->tracker.fault, PM_ERR_SYSTEM, NULL,
+		    "process %d ended, or runs another program",
+		    (int)uffd->tracker.pid);
 	return pm_fault_set(uffd->tracker.fault, PM_ERR_SYSTEM, NULL,
 	    "process %d: %s: %s", (int)uffd->tracker.pid, what,
 	    strerror(errno));
@@ -56,12 +60,8 @@ watch(struct pm_tracker *tracker, const struct pm_map *map, uint64_t start,
 	if (errno == EINVAL || errno == EPERM || errno == ENOENT ||
 	    errno == EBUSY)
 		return PM_END;
-	if (errno == ENOMEM) {
-		errno = ESRCH;
-		return pm_fault_set(tracker->fault, PM_ERR_SYSTEM, NULL,
-		    "process %d ended, or runs another program",
-		    (int)tracker->pid);
-	}
+	if (errno == ENOMEM)
+		errno = ESRCH;		/* of what the memory was */
 	return fail(uffd, "UFFDIO_REGISTER");
 }
 

@@ -39,3 +39,22 @@ shm=''
 		exit is < 0.95 || is > 1.05
 	}'
 }
+
+@test "a live copy takes 16 bytes a page, and little more" {
+	for size in 64 576; do
+		# Half of it has content.
+		"$PM_BUILD/tests/helpers/giver" - $size 999999 >told 3>&- &
+		for ((n = 0; n < 500; n++)); do
+			grep -q ready told && break
+			sleep 0.01
+		done
+		pm-snapshot --pid $! --live --stats $size -o /dev/null
+		kill -9 $!
+	done
+	# 65536 pages more of content.
+	awk -v a="$(value 64 peak_rss)" -v b="$(value 576 peak_rss)" 'BEGIN {
+		is = (b - a) / 1048576
+		print is
+		exit is < 0.7 || is > 1.4
+	}'
+}
