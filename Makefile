@@ -45,9 +45,9 @@ BUILD_DEPS = gcc make libc6-dev libpopt-dev zlib1g-dev liblz4-dev \
              libzstd-dev libxxhash-dev
 CHECK_DEPS = bats bash xxd mandoc shellcheck gawk gdb binutils strace \
              iproute2 netcat-openbsd bsdutils util-linux xfsprogs attr \
-             procps zsh fish clang gcc-multilib pkg-config
-BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv qemu-system-x86 busybox-static cpio \
-             gnuplot-nox
+             procps zsh fish clang gcc-multilib pkg-config $(GUEST_DEPS)
+BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv gnuplot-nox $(GUEST_DEPS)
+GUEST_DEPS = qemu-system-x86 busybox-static cpio
 
 all: $(addprefix $B/,$(PROGS)) $B/libpm.pc ## build the library and the programs
 
@@ -170,6 +170,8 @@ $B/bench/%: $B/bench/%.o $B/libpm.a
 
 deps: ## install what building and testing need (Debian)
 	tests/deps.sh $(BUILD_DEPS) $(CHECK_DEPS)
+	# A kernel for guests, which is unpacked and not installed.
+	-bash -c '. tests/guest.bash && guest_kernel $B/guest'
 
 deps-bench: ## install the peers of make bench
 	tests/deps.sh $(BENCH_DEPS)

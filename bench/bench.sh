@@ -8,12 +8,13 @@
 #				those that are there
 #	PM_BENCH_DIR=DIR	else, make them in a directory in DIR
 #	PM_BENCH_SECONDS=N	about so long for each group of commands
-#	PM_BENCH_PARTS=...	parts of the main table, in words
+#	PM_BENCH_PARTS=...	parts of the tables, in words
 # shellcheck source=bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 enter
 "$bench/table.sh"
 "$bench/dirty.sh"
+"$bench/tracker.sh"
 "$bench/live.sh"
 "$bench/plots.sh"

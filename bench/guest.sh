@@ -1,35 +1,10 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Guests of QEMU whose memory is a file; to be sourced.  The kernel is that
-# of the system, or one that is unpacked and not installed; all else in a
-# guest is busybox and the scripts below.  Nothing is accelerated, so that a
-# guest does the same work on any machine that has QEMU.
+# Guests of QEMU whose memory is a file; to be sourced, after lib.sh.
+# shellcheck disable=SC1091,SC2154	# lib.sh says where we are
+. "$bench/../tests/guest.bash"
 
 guest_size=512M
-
-guest_can() {
-	have qemu-system-x86_64 && have cpio && have busybox &&
-	    ! ldd "$(command -v busybox)" >/dev/null 2>&1
-}
-
-# Find a kernel, or fetch one as a package; it goes to guest/kernel.
-guest_kernel() {
-	local installed package
-	for installed in /boot/vmlinuz-*; do
-		[ -r "$installed" ] || continue
-		cp "$installed" guest/kernel
-		return
-	done
-	have apt-get || return
-	package=$(apt-cache depends linux-image-amd64 2>/dev/null |
-	    awk '$1 == "Depends:" && $2 ~ /^linux-image/ { print $2; exit }')
-	[ -n "$package" ] || return
-	mkdir -p guest/package
-	(cd guest/package && apt-get download "$package") >guest/log 2>&1 &&
-	    dpkg -x guest/package/*.deb guest/package &&
-	    cp guest/package/boot/vmlinuz-* guest/kernel || return
-	rm -rf guest/package
-}
 
 # What a guest does is chosen by its command line.
 guest_init() {
@@ -114,15 +89,12 @@ INIT
 # Make what all guests boot from; fails where that cannot be.
 guest_prepare() {
 	[ ! -e guest/initrd ] || return 0
-	guest_can || return
+	guest_can >/dev/null || return
 	rm -rf guest
-	mkdir -p guest/root/bin
-	guest_kernel || return
-	cp "$(command -v busybox)" guest/root/bin/busybox
+	mkdir -p guest/root
+	guest_kernel guest || return
 	guest_init >guest/root/init
-	chmod 755 guest/root/init
-	(cd guest/root && find . | cpio -o -H newc --quiet) |
-	    gzip -1 >guest/initrd
+	guest_pack guest/root guest/initrd
 }
 
 # Start a guest with that work; the file of that name is its memory.  Its

@@ -7,7 +7,8 @@
 # It repeats what was measured in 2015 for QEMU, when compression on several
 # threads was new there: a guest that is idle, and one that writes random
 # numbers.  The memory of the guest is a file.  It is read in rounds while
-# the guest runs, then the guest stops, and what is left is sent.
+# the guest runs, then the guest stops, and what is left is sent.  Beside that
+# stands pm-snapshot --live, which makes the rounds by itself.
 # shellcheck source=bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=bench/guest.sh
@@ -16,6 +17,8 @@
 link=1e9		# bits a second
 little=1000		# pages; when a round has fewer, the guest is stopped
 most=10			# rounds
+hows='plain compressed'
+! tracker idle anon 64 1 >/dev/null 2>&1 || hows+=' live live-compressed'
 
 # Read the memory again and again, and at last when it stands still.
 rounds() { # PID MEMORY
@@ -34,6 +37,14 @@ rounds() { # PID MEMORY
 	echo $((round + 2)) >passes
 }
 
+# The same by one program; it is stopped in the same way.
+live_copy() { # PID MEMORY
+	pm-snapshot --live --tracker uffd --force --then stop \
+	    --stop-command "kill -STOP $1; date +%s%6N >stopped" \
+	    --stats counts "$2"
+	counter counts rounds >passes
+}
+
 stamp() {
 	local id
 	while read -r id; do
@@ -49,6 +60,8 @@ move() { # PID MEMORY HOW
 	case $3 in
 	plain) rounds "$1" "$2" ;;
 	compressed) rounds "$1" "$2" | pm-compress -j2 ;;
+	live) live_copy "$1" "$2" ;;
+	live-compressed) live_copy "$1" "$2" | pm-compress -j2 ;;
 	esac | pace "$link" passed | pm-apply --in-place target | stamp >ids
 	read -r end id < <(tail -n 1 ids)
 	[ "$id" = "$(pm-info --id "$2")" ] || {
@@ -82,19 +95,22 @@ range() { # FILE COLUMN
 
 subject_rows() { # NAME PID MEMORY
 	local how turn total bytes rate
-	rm -f live-plain live-compressed
+	for how in $hows; do
+		rm -f "live-$how"
+	done
 	rate=$(rate_of "$3")
 	for ((turn = 0; turn < ${PM_BENCH_MOVES:-3}; turn++)); do
-		move "$2" "$3" plain
-		move "$2" "$3" compressed
+		for how in $hows; do
+			move "$2" "$3" "$how"
+		done
 	done
-	for how in plain compressed; do
+	for how in $hows; do
 		total=$(median "live-$how" 1)
 		bytes=$(median "live-$how" 3)
 		printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$how" "$total" \
 		    "$(median "live-$how" 2)" "$bytes" \
 		    "$(median "live-$how" 4)" >>"$values"
-		say '%-16s %-12s %8.2f s %12s %8.3f s %12s %9.1f MB %8.0f Mbit/s %6d %6s MB/s' \
+		say '%-16s %-15s %8.2f s %12s %8.3f s %12s %9.1f MB %8.0f Mbit/s %6d %6s MB/s' \
 		    "$1" "$how" "$(calc %f "$total / 1e6")" \
 		    "$(range "live-$how" 1)" \
 		    "$(calc %f "$(median "live-$how" 2) / 1e6")" \
@@ -102,8 +118,9 @@ subject_rows() { # NAME PID MEMORY
 		    "$(calc %f "$bytes / 1e6")" \
 		    "$(calc %f "$bytes * 8 / $total")" \
 		    "$(median "live-$how" 4)" "$rate"
+		rm -f "live-$how"
 	done
-	rm -f live-plain live-compressed live.[0-9]* target target.*
+	rm -f live.[0-9]* target target.*
 }
 
 enter
@@ -118,7 +135,7 @@ else
 	say 'a process with 512 MiB of shared memory, a third of them filled, idle; and while'
 	say 'it writes random numbers in hexadecimal to random places of 128 MiB'
 fi
-say '%-16s %-12s %10s %12s %10s %12s %12s %15s %6s %11s' '' '' total range freeze \
+say '%-16s %-15s %10s %12s %10s %12s %12s %15s %6s %11s' '' '' total range freeze \
     range bytes throughput rounds changes
 for subject in idle random; do
 	if [ -e guest/initrd ]; then

@@ -307,7 +307,7 @@ for rows in $parts; do
 			"${rows}_rows" "$name"
 		done
 		;;
-	bitmap) ;;	# of dirty.sh
+	bitmap | tracker) ;;	# of dirty.sh and tracker.sh
 	*) "${rows}_rows" ;;
 	esac
 done

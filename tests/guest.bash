@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Guests of QEMU, for tests and measurements.  The kernel is that of the
+# system, or one that is unpacked and not installed; all else in a guest is
+# busybox and what it is given to run.  Nothing is accelerated, so that a
+# guest does the same work on any machine that has QEMU.
+
+# Fail, and say why, where there can be no guest.
+guest_can() {
+	local program
+
+	[ "$(uname -m)" = x86_64 ] || {
+		echo "guests are for x86_64"
+		return 1
+	}
+	for program in qemu-system-x86_64 cpio busybox; do
+		command -v "$program" >/dev/null || {
+			echo "there is no $program"
+			return 1
+		}
+	done
+	! ldd "$(command -v busybox)" >/dev/null 2>&1 || {
+		echo "busybox is not static"
+		return 1
+	}
+}
+
+# Find a kernel, or fetch one as a package; it goes to DIR/kernel, where it is
+# found the next time.
+guest_kernel() { # DIR
+	local installed package
+
+	[ ! -e "$1/kernel" ] || return 0
+	mkdir -p "$1"
+	for installed in /boot/vmlinuz-*; do
+		[ -r "$installed" ] || continue
+		cp "$installed" "$1/kernel"
+		return
+	done
+	command -v apt-get >/dev/null || return
+	package=$(apt-cache depends linux-image-amd64 2>/dev/null |
+	    awk '$1 == "Depends:" && $2 ~ /^linux-image/ { print $2; exit }')
+	[ -n "$package" ] || return
+	rm -rf "$1/package"
+	mkdir "$1/package"
+	(cd "$1/package" && timeout 120 apt-get download "$package") \
+	    >"$1/log" 2>&1 &&
+	    dpkg -x "$1"/package/*.deb "$1/package" &&
+	    cp "$1"/package/boot/vmlinuz-* "$1/kernel.new" || return
+	rm -rf "$1/package"
+	mv "$1/kernel.new" "$1/kernel"
+}
+
+# What a guest boots from: busybox, and what is in ROOT besides; its init is
+# ROOT/init.
+guest_pack() { # ROOT INITRD
+	mkdir -p "$1/bin"
+	cp "$(command -v busybox)" "$1/bin/busybox"
+	chmod 755 "$1/init"
+	(cd "$1" && find . | cpio -o -H newc --quiet) | gzip -1 >"$2"
+}
+
+# One command to a monitor, and wait until it is done.
+guest_qmp() { # SOCKET COMMAND
+	local line says status=1
+
+	coproc says { exec timeout 20 nc -U "$1"; }
+	exec 5<&"${says[0]}" 6>&"${says[1]}"
+	echo "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"$2\",\"id\":1}" >&6
+	while read -r line <&5; do
+		case $line in
+		*'"error"'*) break ;;
+		*'"id": 1'*)
+			status=0
+			break
+			;;
+		esac
+	done
+	exec 5<&- 6>&-
+	# shellcheck disable=SC2154	# coproc sets it
+	kill "$says_PID" 2>/dev/null || :
+	return $status
+}
