@@ -172,5 +172,8 @@ live_run(struct pm_subject *subject, struct pm_live_options *how,
 	if (subject->verify && !live_options.verify)
 		cli_say("memory is pinned, and may be written unseen: all of "
 		    "it was looked at while it was stopped");
+	if (subject->unseen > 0)
+		cli_say("%zu processes cannot be looked into: what they write "
+		    "to shared memory is not seen", subject->unseen);
 	tell(subject, counts);
 }

@@ -23,6 +23,8 @@ pm_converge_round(struct pm_converge *con, uint64_t sent,
 	if (looked >= PAGES_TELLING)
 		con->look_us = average(con->look_us,
 		    (double)look_us / (double)looked);
+	/* What took our own time is not the reader's. */
+	elapsed_us = look_us < elapsed_us ? elapsed_us - look_us : 0;
 	if (elapsed_us == 0 || (con->pages_us != 0 && sent < PAGES_TELLING))
 		return;
 	con->pages_us = average(con->pages_us,

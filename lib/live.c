@@ -31,6 +31,8 @@ struct live {
 	uint64_t raw, bytes, put_off, looked, look_us, written;
 	double processors;		/* that the subject uses unhindered */
 	uint64_t used;			/* by it, when the round began */
+	uint64_t napped_us;		/* by us, in this round */
+	uint64_t scan_us;		/* a list and a look at all took */
 	uint32_t round;
 	int fd;
 };
@@ -65,6 +67,7 @@ pace(void *arg)
 	nap.tv_sec = (time_t)((least - passed) / 1000000);
 	nap.tv_nsec = (long)((least - passed) % 1000000 * 1000);
 	nanosleep(&nap, NULL);
+	live->napped_us += now() - live->pace_began - passed;
 }
 
 /* Microseconds of processor time that the subject has used. */
@@ -84,6 +87,7 @@ static void
 begin_round(struct live *live)
 {
 	live->round++;
+	live->napped_us = 0;
 	live->round_began = now();
 	live->raw = live->gather.raw;
 	live->bytes = pm_meter_get(&live->gather.out->meter.bytes);
@@ -112,7 +116,8 @@ end_round(struct live *live)
 	};
 	counts->rounds = live->round;
 	counts->put_off = live->sweep.put_off;
-	pm_converge_round(&live->converge, round->pages, us,
+	pm_converge_round(&live->converge, round->pages,
+	    us > live->napped_us ? us - live->napped_us : 0,
 	    live->sweep.looked - live->looked,
 	    live->sweep.look_us - live->look_us);
 	if (live->converge.share == 1000 && us > 0)
@@ -132,7 +137,7 @@ wait_a_little(const struct live *live)
 	uint64_t least = live->opt->max_downtime_us / 2;
 	struct timespec nap = { 0 };
 
-	if (least > REST_US)
+	if (least > REST_US || round->pages == 0)
 		least = REST_US;
 	if (round->put_off <= round->pages || round->us >= least)
 		return;
@@ -144,12 +149,13 @@ wait_a_little(const struct live *live)
 static enum pm_status
 look(struct live *live)
 {
-	uint64_t us = now() - live->round_began;
+	uint64_t began = now(), us = began - live->round_began;
 	enum pm_status status = PM_OK;
 	int lost = 1;
 
 	live->written = live->sweep.written;
 	for (int i = 0; i < RELISTS && lost && status == PM_OK; i++) {
+		began = now();
 		status = pm_sweep_list(&live->sweep);
 		if (status == PM_OK)
 			status = pm_sweep_collect(&live->sweep);
@@ -158,6 +164,7 @@ look(struct live *live)
 			lost |= live->sweep.known[v].is_lost &&
 			    !live->sweep.known[v].is_blind;
 	}
+	live->scan_us = now() - began;
 	live->counts->round.pending = live->sweep.pending.count;
 	if (us > 0)
 		live->counts->dirty_rate = (live->sweep.written -
@@ -173,8 +180,11 @@ expect(struct live *live, double *us)
 	uint64_t pending = sweep->pending.count, doubt = 0;
 	uint64_t maybe = sweep->guessed < pending ? sweep->guessed : pending;
 	uint64_t send = pending - maybe;
-	uint64_t stop_us = STOP_US + (sweep->ledger.held.count *
-	    sweep->page_size >> 10) * SCAN_GIB_US / (1u << 20);
+	uint64_t scan_us = (sweep->ledger.held.count * sweep->page_size >> 10)
+	    * SCAN_GIB_US / (1u << 20);
+	/* Mappings are listed, and each scanned for more than one thing. */
+	uint64_t stop_us = STOP_US + (scan_us > 2 * live->scan_us ? scan_us
+	    : 2 * live->scan_us);
 	enum pm_status status = PM_OK;
 
 	/* As many of them as in the last round will have been. */
@@ -359,7 +369,8 @@ static void
 estimate_slowdown(struct live *live)
 {
 	struct pm_live_counts *counts = live->counts;
-	uint64_t us = live->sweep.written * FAULT_NS / 1000;
+	uint64_t us = live->sweep.written * FAULT_NS / 1000 +
+	    live->sweep.held_us;
 
 	for (size_t i = 0; i < live->sweep.knowns; i++)
 		if (i == 0 || live->sweep.known[i].tracker !=

@@ -109,7 +109,9 @@ pm_mapfile_open(struct pm_mapfile *file, pid_t pid, const struct pm_map *map)
 	file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (file->fd < 0)
 		return;
-	if (tells_holes(file->fd))
+	/* Another may have been mapped there since the list was made. */
+	if (fstat(file->fd, &st) == 0 && st.st_ino == map->inode &&
+	    tells_holes(file->fd))
 		file->size = (uint64_t)st.st_size;
 	else
 		pm_mapfile_close(file);

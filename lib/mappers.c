@@ -173,57 +173,111 @@ pm_mappers_find(struct pm_mappers *found, int fd, int writers,
 	return status;
 }
 
-/* True when both are of the same pages of one file, and shared. */
+/* Files in some order, and within them by offset. */
 static int
-overlaps(const struct pm_map *a, const struct pm_map *b)
+by_file(const void *a, const void *b)
 {
-	return a->shared && b->shared && a->inode != 0 &&
-	    a->inode == b->inode && a->major == b->major &&
-	    a->minor == b->minor &&
-	    a->offset < b->offset + (b->end - b->start) &&
-	    b->offset < a->offset + (a->end - a->start);
+	const struct pm_map *x = *(const struct pm_map *const *)a;
+	const struct pm_map *y = *(const struct pm_map *const *)b;
+
+	if (x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
+	if (x->major != y->major)
+		return x->major < y->major ? -1 : 1;
+	if (x->minor != y->minor)
+		return x->minor < y->minor ? -1 : 1;
+	return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static int
+is_same_file(const struct pm_map *a, const struct pm_map *b)
+{
+	return a->inode == b->inode && a->major == b->major &&
+	    a->minor == b->minor;
+}
+
+/* Mappings of one process that are looked for among those of all. */
+struct marks {
+	const struct pm_map *map;
+	const struct pm_map **sorted;
+	size_t count;
+	unsigned char *elsewhere;
+};
+
+static void
+mark(const struct marks *marks, const struct pm_map *other, int is_own)
+{
+	struct pm_map first = *other;
+	const struct pm_map *key = &first;
+	uint64_t end = other->offset + (other->end - other->start);
+	size_t low = 0, high = marks->count;
+
+	first.offset = 0;
+	while (low < high) {
+		size_t at = low + (high - low) / 2;
+
+		if (by_file(&marks->sorted[at], &key) < 0)
+			low = at + 1;
+		else
+			high = at;
+	}
+	for (; low < marks->count; low++) {
+		const struct pm_map *map = marks->sorted[low];
+
+		if (!is_same_file(map, other) || map->offset >= end)
+			break;
+		if (other->offset < map->offset + (map->end - map->start) &&
+		    (!is_own || map->start >= other->end ||
+		    map->end <= other->start))
+			marks->elsewhere[map - marks->map] = 1;
+	}
 }
 
 static void
-mark(const struct pm_maps *others, int same_process,
-    const struct pm_map *map, size_t count, unsigned char *elsewhere)
+mark_all(const struct marks *marks, pid_t pid, size_t *unseen)
 {
-	for (size_t at = 0; at < others->count; at++) {
-		const struct pm_map *other = &others->map[at];
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	struct pm_maps maps;
 
-		if (!other->shared || !other->write || other->inode == 0)
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		struct pm_fault ignored = { 0 };
+		pid_t other = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (other <= 0)
 			continue;
-		for (size_t i = 0; i < count; i++)
-			if (overlaps(&map[i], other) && (!same_process ||
-			    map[i].start >= other->end ||
-			    map[i].end <= other->start))
-				elsewhere[i] = 1;
+		if (pm_maps_read(&maps, other, &ignored) != PM_OK) {
+			*unseen += ignored.error == EACCES ||
+			    ignored.error == EPERM;
+			continue;
+		}
+		for (size_t at = 0; at < maps.count; at++)
+			if (maps.map[at].shared && maps.map[at].write &&
+			    maps.map[at].inode != 0)
+				mark(marks, &maps.map[at], other == pid);
+		pm_maps_free(&maps);
 	}
+	if (dir != NULL)
+		closedir(dir);
 }
 
 enum pm_status
 pm_mappers_mark(pid_t pid, const struct pm_map *map, size_t count,
-    unsigned char *elsewhere, struct pm_fault *fault)
+    unsigned char *elsewhere, size_t *unseen, struct pm_fault *fault)
 {
-	struct dirent *entry;
-	struct pm_maps maps;
-	DIR *dir = opendir("/proc");
+	struct marks marks = { map, calloc(count + 1, sizeof(map)), count,
+	    elsewhere };
 
-	memset(elsewhere, 0, count);
-	if (dir == NULL)
-		return pm_fault_set(fault, PM_ERR_SYSTEM, "/proc", "%s",
+	*unseen = 0;
+	if (marks.sorted == NULL)
+		return pm_fault_set(fault, PM_ERR_SYSTEM, NULL, "%s",
 		    strerror(errno));
-	while ((entry = readdir(dir)) != NULL) {
-		struct pm_fault ignored = { 0 };
-		pid_t other = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		if (other <= 0 || pm_maps_read(&maps, other, &ignored) !=
-		    PM_OK)
-			continue;
-		mark(&maps, other == pid, map, count, elsewhere);
-		pm_maps_free(&maps);
-	}
-	closedir(dir);
+	for (size_t i = 0; i < count; i++)
+		marks.sorted[i] = &map[i];
+	qsort(marks.sorted, count, sizeof(marks.sorted[0]), by_file);
+	memset(elsewhere, 0, count);
+	mark_all(&marks, pid, unseen);
+	free(marks.sorted);
 	return PM_OK;
 }
 

@@ -38,11 +38,12 @@ enum pm_status pm_mappers_find(struct pm_mappers *, int fd, int writers,
 void pm_mappers_free(struct pm_mappers *);
 
 /*
- * Which mappings of a process share pages with a mapping that can be written
- * elsewhere: by another process that can be looked into, or at another
- * address of this one.  elsewhere[i] becomes 1 for those.
+ * Which mappings of a process, all of them shared, share pages with a mapping
+ * that can be written elsewhere: by another process, or at another address
+ * of this one.  elsewhere[i] becomes 1 for those; *unseen is how many
+ * processes cannot be looked into.
  */
 enum pm_status pm_mappers_mark(pid_t, const struct pm_map *, size_t count,
-    unsigned char *elsewhere, struct pm_fault *);
+    unsigned char *elsewhere, size_t *unseen, struct pm_fault *);
 
 #endif /* PM_MAPPERS_H */

@@ -115,16 +115,25 @@ pm_maps_parse(struct pm_maps *maps, char *text, struct pm_fault *fault)
 
 		if (end != NULL)
 			*end = '\0';
-		if (end == NULL || !parse_line(text, map) ||
-		    map->start < behind) {
+		if (end == NULL || !parse_line(text, map)) {
 			errno = EPROTO;
 			return pm_fault_set(fault, PM_ERR_SYSTEM, NULL,
 			    "line %zu of a list of mappings is not understood",
 			    maps->count + 1);
 		}
+		text = end + 1;
+		/*
+		 * Of a list that was made while it changed, one that grew or
+		 * was merged may be listed again.
+		 */
+		if (map->end <= behind)
+			continue;
+		if (map->start < behind) {
+			map->offset += behind - map->start;
+			map->start = behind;
+		}
 		behind = map->end;
 		maps->count++;
-		text = end + 1;
 	}
 	return PM_OK;
 }

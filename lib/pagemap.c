@@ -11,6 +11,7 @@
 
 #define ENTRY_HELD		(UINT64_C(3) << 62)	/* present, swapped */
 #define ENTRIES			8192u			/* of one window */
+#define PAGES_AHEAD		16384u	/* more are not looked for at once */
 
 static int
 has_scan(int fd)
@@ -74,17 +75,21 @@ look_by_scan(struct pm_pagemap *map, uint64_t end)
 	/* Mask and inversion together leave out the page of zeroes. */
 	struct pm_pagescan scan = { .start = map->from, .end = end,
 	    .vec = (uintptr_t)found, .vec_len = PM_PAGEMAP_RANGES,
+	    .max_pages = PAGES_AHEAD,
 	    .mask = PM_PAGE_ZERO, .inverted = PM_PAGE_ZERO,
 	    .anyof = PM_PAGE_HELD, .returned = PM_PAGE_HELD };
 	int count = pm_pagescan(map->fd, &scan);
+	uint64_t pages = 0;
 
 	if (count < 0)
 		return PM_ERR_SYSTEM;
-	for (int at = 0; at < count; at++)
+	for (int at = 0; at < count; at++) {
 		add_range(map, found[at].start, found[at].end);
+		pages += (found[at].end - found[at].start) >> map->page_shift;
+	}
 	/* Some kernels give a stale walk_end: trust what was found. */
-	map->to = (unsigned)count < PM_PAGEMAP_RANGES ? end
-	    : found[count - 1].end;
+	map->to = (unsigned)count < PM_PAGEMAP_RANGES && pages < PAGES_AHEAD
+	    ? end : found[count - 1].end;
 	return PM_OK;
 }
 

@@ -162,6 +162,7 @@ static enum pm_status
 pin_buffers(struct pm_subject *subject, pid_t pid, const char *fd,
     uint64_t *known)
 {
+	uint64_t mask = (UINT64_C(1) << subject->about.page_shift) - 1;
 	char path[300], line[256];
 	enum pm_status status = PM_OK;
 	uint64_t start, size;
@@ -172,8 +173,11 @@ pin_buffers(struct pm_subject *subject, pid_t pid, const char *fd,
 		return PM_OK;
 	while (status == PM_OK && fgets(line, sizeof(line), file) != NULL) {
 		if (sscanf(line, " %*u: 0x%" SCNx64 "/%" SCNu64, &start,
-		    &size) != 2 || start > UINT64_MAX - size)
+		    &size) != 2 || size > INT64_MAX || start > INT64_MAX)
 			continue;
+		size += start & mask;
+		start &= ~mask;
+		size = (size + mask) & ~mask;
 		*known += size;
 		status = pin_buffer(subject, pid, start, start + size);
 	}

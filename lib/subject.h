@@ -77,6 +77,10 @@ struct pm_subject {
 	pid_t *process;			/* whose views these are */
 	size_t pins;
 	struct pm_pinned *pin;		/* in pages */
+	int is_untraced;		/* must not be stopped by ptrace(2) */
+	int is_held;			/* stands still to be watched */
+	size_t unseen;			/* processes that may share memory and
+					   cannot be looked into */
 	int verify;			/* something is written unseen: look
 					   at every page in the end */
 	const char *tracking;		/* name of the tracker, and why that

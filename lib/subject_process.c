@@ -8,11 +8,19 @@
 #include "procfs.h"
 #include "subject.h"
 
+/* A file that is, or once was, written through mappings not watched. */
+struct elsewhere {
+	uint64_t inode;
+	unsigned major, minor;
+};
+
 struct running {
 	struct pm_subject subject;	/* first: what the ops are given */
 	struct pm_process process;
 	struct pm_tracker *tracker;
 	const char *const *glob;
+	size_t elsewheres;
+	struct elsewhere *elsewhere;
 };
 
 static struct running *
@@ -41,6 +49,30 @@ add_view(struct running *running, size_t at)
 	return pm_subject_add(&running->subject, &view);
 }
 
+/* Who wrote to a file may be gone by now, and what was written is there. */
+static enum pm_status
+note_elsewhere(struct running *running, struct pm_view *view, int is_now)
+{
+	const struct pm_map *map = &view->map;
+	size_t at = 0, count = running->elsewheres;
+	struct elsewhere *all = running->elsewhere;
+
+	while (at < count && (all[at].inode != map->inode ||
+	    all[at].major != map->major || all[at].minor != map->minor))
+		at++;
+	view->is_elsewhere = is_now || at < count;
+	if (at < count || !is_now)
+		return PM_OK;
+	all = realloc(all, (count + 1) * sizeof(all[0]));
+	if (all == NULL)
+		return pm_process_fail(&running->process,
+		    running->subject.fault, "list of files");
+	all[count] = (struct elsewhere){ map->inode, map->major, map->minor };
+	running->elsewhere = all;
+	running->elsewheres++;
+	return PM_OK;
+}
+
 /* Shared memory that others write changes without being seen to. */
 static enum pm_status
 mark_shared(struct running *running)
@@ -65,12 +97,12 @@ mark_shared(struct running *running)
 			if (subject->view[i].map.shared)
 				map[count++] = subject->view[i].map;
 		status = pm_mappers_mark(running->process.pid, map, count,
-		    elsewhere, subject->fault);
+		    elsewhere, &subject->unseen, subject->fault);
 		count = 0;
-		for (size_t i = 0; i < subject->views; i++)
+		for (size_t i = 0; i < subject->views && status == PM_OK; i++)
 			if (subject->view[i].map.shared)
-				subject->view[i].is_elsewhere =
-				    elsewhere[count++];
+				status = note_elsewhere(running,
+				    &subject->view[i], elsewhere[count++]);
 	}
 	free(map);
 	free(elsewhere);
@@ -119,7 +151,7 @@ list(struct pm_subject *subject)
 	for (size_t at = 0; status == PM_OK && at < process->maps.count; at++)
 		if ((process->mapping[at].flags & PM_MAPPING_CARRIED) != 0)
 			status = add_view(running, at);
-	if (status == PM_OK)
+	if (status == PM_OK && subject->is_held)
 		status = watch_others(running);
 	if (status == PM_OK)
 		status = mark_shared(running);
@@ -133,7 +165,9 @@ forget(struct pm_subject *subject)
 	struct pm_process *process = &running_of(subject)->process;
 
 	pm_process_forget(process);
-	pm_holes_forget(&process->file.holes);
+	/* Its size may be another, too. */
+	pm_mapfile_close(&process->file);
+	process->file_of = SIZE_MAX;
 }
 
 static enum pm_status
@@ -170,6 +204,7 @@ close_running(struct pm_subject *subject)
 	if (running->tracker != NULL)
 		running->tracker->ops->close(running->tracker);
 	pm_process_close(&running->process);
+	free(running->elsewhere);
 	pm_subject_free(subject);
 }
 
@@ -222,6 +257,7 @@ pm_subject_open_process(struct pm_subject **subject, pid_t tid,
 	running->subject.is_disjoint = 1;
 	running->subject.fault = fault;
 	running->subject.verify = how->verify;
+	running->subject.is_untraced = how->uffd_socket != NULL;
 	running->glob = how->glob;
 	running->process.mem = running->process.pagemap.fd =
 	    running->process.file.fd = -1;

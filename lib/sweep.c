@@ -196,7 +196,10 @@ pm_sweep_list(struct pm_sweep *sweep)
 	enum pm_status status = subject->ops->list(subject);
 
 	subject->ops->forget(subject);
-	return status == PM_OK ? pm_sweep_adopt(sweep) : status;
+	if (status == PM_OK)
+		return pm_sweep_adopt(sweep);
+	sweep->knowns = 0;	/* their trackers may be gone */
+	return status;
 }
 
 /* The pages that a span is of, slice by slice, as the first that is said. */
@@ -247,13 +250,13 @@ pm_sweep_begin(struct pm_sweep *sweep, const struct pm_older *older)
 	enum pm_status status = subject->ops->list(subject);
 
 	if (status == PM_OK)
+		status = pm_sweep_watch(sweep);
+	subject->ops->forget(subject);
+	if (status == PM_OK)
 		status = pm_preface_put(sweep->gather, &subject->about, older,
 		    sweep->number, sweep->fault);
 	pm_record_clear(sweep->gather->rec, PM_TYPE_PAGES);
 	sweep->listed = digest_of_list(&subject->about);
-	subject->ops->forget(subject);
-	if (status == PM_OK)
-		status = pm_sweep_watch(sweep);
 	if (status == PM_OK)
 		status = pm_sweep_look(sweep);
 	if (status == PM_OK)

@@ -56,6 +56,8 @@ struct pm_sweep {
 					   written, as of the last collect */
 	uint64_t written;		/* of them that trackers told of */
 	uint64_t look_us;		/* spent in reading and hashing */
+	uint64_t held_us;		/* that processes stood still to be
+					   watched */
 };
 
 /*
@@ -117,6 +119,7 @@ enum pm_sweep_question {
 	PM_SWEEP_COLLECT,	/* make it pending, and forget it */
 	PM_SWEEP_PEEK,		/* note it for the slice */
 	PM_SWEEP_TELL,		/* make it pending */
+	PM_SWEEP_CHECK,		/* nothing: is it watched? */
 };
 
 /* Ask of a range of a view; it is lost if that cannot be told. */
@@ -133,7 +136,7 @@ enum pm_status pm_sweep_mark_present(struct pm_sweep *, uint64_t from,
 
 /*
  * The views of the subject become the known ones: watch all of them; or what
- * is new, and make it pending.
+ * is new, and make it pending.  The subject may be listed anew for that.
  */
 enum pm_status pm_sweep_watch(struct pm_sweep *);
 enum pm_status pm_sweep_adopt(struct pm_sweep *);
@@ -147,6 +150,9 @@ enum pm_status pm_sweep_tell(struct pm_sweep *);
 
 /* Have those trackers look that look at all at once. */
 enum pm_status pm_sweep_look(struct pm_sweep *);
+
+/* The first known view that may have that page, or one behind it. */
+size_t pm_sweep_first_known(const struct pm_sweep *, uint64_t page);
 
 uint64_t pm_sweep_view_pages(const struct pm_sweep *, const struct pm_view *);
 

@@ -272,6 +272,9 @@ pm_sweep_send(struct pm_sweep *sweep)
 	enum pm_status status = pm_sweep_tell(sweep);
 	uint64_t page = 0, end, pages = sweep->subject->pages;
 
+	/* What was seen before it was asked may have been written since. */
+	sweep->subject->ops->forget(sweep->subject);
+
 	while (status == PM_OK &&
 	    (page = pm_bitmap_next(&sweep->pending, page, pages)) < pages) {
 		sweep->slice = page / PM_SWEEP_SLICE * PM_SWEEP_SLICE;

@@ -156,7 +156,7 @@ pm_sweep_doubt(struct pm_sweep *sweep, uint64_t *pages)
 		uint64_t end = from + pm_sweep_view_pages(sweep, view);
 
 		if (!view->has_file && !sweep->subject->verify &&
-		    view->tracker->ops->is_exact)
+		    !view->is_lost && view->tracker->ops->is_exact)
 			continue;
 		status = find_all_clean(sweep, view);
 		while (from < end && status == PM_OK) {

@@ -73,6 +73,7 @@ pm_sweep_ask(struct pm_sweep *sweep, struct pm_view *view, uint64_t start,
 		[PM_SWEEP_COLLECT] = { 1, find_written },
 		[PM_SWEEP_PEEK] = { 0, find_again },
 		[PM_SWEEP_TELL] = { 0, find_written },
+		[PM_SWEEP_CHECK] = { 0, find_nothing },
 	};
 	struct find find = { sweep, view };
 	enum pm_status status = PM_OK;
@@ -94,8 +95,8 @@ pm_sweep_view_pages(const struct pm_sweep *sweep, const struct pm_view *view)
 }
 
 /* The first known view that may hold an address of that view, or behind. */
-static size_t
-first_known(const struct pm_sweep *sweep, uint64_t page)
+size_t
+pm_sweep_first_known(const struct pm_sweep *sweep, uint64_t page)
 {
 	size_t from = 0, to = sweep->knowns;
 
@@ -131,149 +132,6 @@ pm_sweep_mark_present(struct pm_sweep *sweep, uint64_t page, uint64_t end)
 	return status;
 }
 
-/*
- * How a view of these goes on at an address: *until is where that ends, and
- * 1 is for what another list has too.
- */
-static int
-is_shared(const struct pm_view *list, size_t count, const struct pm_view *view,
-    uint64_t address, uint64_t *until)
-{
-	int found = 0;
-
-	*until = view->end;
-	for (size_t i = 0; i < count; i++) {
-		const struct pm_view *other = &list[i];
-
-		if (other->number != view->number || other->is_lost ||
-		    other->end <= address || other->start >= view->end)
-			continue;
-		if (other->start <= address) {
-			found = 1;
-			*until = other->end < view->end ? other->end
-			    : view->end;
-			break;
-		}
-		if (other->start < *until)
-			*until = other->start;
-	}
-	return found;
-}
-
-/*
- * The mapping may have grown since it was listed.  To watch a part of it
- * would be to cut it in two, and a mremap(2) of the process would fail; so
- * what was free around it is watched with it.
- */
-static enum pm_status
-watch(struct pm_view *view, uint64_t start, uint64_t end)
-{
-	const struct pm_tracker_ops *ops = view->tracker->ops;
-	enum pm_status status;
-
-	status = ops->watch(view->tracker, &view->map, start == view->start
-	    ? view->from : start, end == view->end ? view->until : end);
-	if (status == PM_END)
-		status = ops->watch(view->tracker, &view->map, start, end);
-	if (status != PM_END)
-		return status;
-	view->is_lost = view->is_blind = 1;
-	return PM_OK;
-}
-
-/* Watch what is new of a view. */
-static enum pm_status
-adopt_part(struct pm_sweep *sweep, struct pm_view *view, uint64_t start,
-    uint64_t end)
-{
-	enum pm_status status = watch(view, start, end);
-
-	if (status == PM_OK)
-		status = pm_sweep_ask(sweep, view, start, end, PM_SWEEP_ARM);
-	return status != PM_OK ? status : pm_sweep_mark_present(sweep,
-	    number_of(sweep, view, start), number_of(sweep, view, end));
-}
-
-static enum pm_status
-adopt(struct pm_sweep *sweep, struct pm_view *view)
-{
-	size_t at = first_known(sweep, view->first), count = sweep->knowns;
-	enum pm_status status = PM_OK;
-	uint64_t start = view->start, until;
-
-	if (sweep->subject->is_disjoint) {
-		size_t end = at;
-
-		while (end < count && sweep->known[end].start < view->end)
-			end++;
-		count = end;
-	}
-	for (; start < view->end && status == PM_OK; start = until)
-		if (!is_shared(sweep->known + at, count - at, view, start,
-		    &until))
-			status = adopt_part(sweep, view, start, until);
-	return status;
-}
-
-/* A file's pages may have been written by one who has unmapped them. */
-static enum pm_status
-look_at_left(struct pm_sweep *sweep, const struct pm_view *old)
-{
-	const struct pm_subject *subject = sweep->subject;
-	enum pm_status status = PM_OK;
-	uint64_t start = old->start, until;
-
-	for (; start < old->end && status == PM_OK; start = until)
-		if (!is_shared(subject->view, subject->views, old, start,
-		    &until))
-			status = pm_sweep_mark_present(sweep, number_of(sweep,
-			    old, start), number_of(sweep, old, until));
-	return status;
-}
-
-static enum pm_status
-keep_views(struct pm_sweep *sweep)
-{
-	const struct pm_subject *subject = sweep->subject;
-	struct pm_view *known = realloc(sweep->known,
-	    (subject->views + 1) * sizeof(known[0]));
-
-	if (known == NULL)
-		return no_memory(sweep);
-	if (subject->views > 0)
-		memcpy(known, subject->view,
-		    subject->views * sizeof(known[0]));
-	sweep->known = known;
-	sweep->knowns = subject->views;
-	return PM_OK;
-}
-
-enum pm_status
-pm_sweep_adopt(struct pm_sweep *sweep)
-{
-	struct pm_subject *subject = sweep->subject;
-	enum pm_status status = PM_OK;
-
-	for (size_t i = 0; i < subject->views && status == PM_OK; i++)
-		status = adopt(sweep, &subject->view[i]);
-	for (size_t i = 0; i < sweep->knowns && status == PM_OK &&
-	    !subject->is_disjoint; i++)
-		status = look_at_left(sweep, &sweep->known[i]);
-	return status == PM_OK ? keep_views(sweep) : status;
-}
-
-enum pm_status
-pm_sweep_watch(struct pm_sweep *sweep)
-{
-	struct pm_subject *subject = sweep->subject;
-	enum pm_status status = PM_OK;
-
-	for (size_t i = 0; i < subject->views && status == PM_OK; i++)
-		status = watch(&subject->view[i], subject->view[i].start,
-		    subject->view[i].end);
-	return status == PM_OK ? keep_views(sweep) : status;
-}
-
 /* Trackers that look at all at once. */
 enum pm_status
 pm_sweep_look(struct pm_sweep *sweep)
@@ -300,6 +158,14 @@ pm_sweep_look(struct pm_sweep *sweep)
 	return status;
 }
 
+/* What a tracker says of it is not all there is to say. */
+static int
+is_doubtful(const struct pm_sweep *sweep, const struct pm_view *view)
+{
+	return !view->tracker->ops->is_exact || view->is_lost ||
+	    view->is_elsewhere || sweep->subject->verify;
+}
+
 enum pm_status
 pm_sweep_collect(struct pm_sweep *sweep)
 {
@@ -311,15 +177,18 @@ pm_sweep_collect(struct pm_sweep *sweep)
 	for (size_t i = 0; i < sweep->knowns && status == PM_OK; i++) {
 		struct pm_view *view = &sweep->known[i];
 
-		before = sweep->pending.count;
-		if (!view->tracker->ops->is_exact || view->is_lost) {
-			status = pm_sweep_mark_present(sweep, view->first,
-			    view->first + pm_sweep_view_pages(sweep, view));
-			sweep->guessed += sweep->pending.count - before;
-		} else
+		if (view->tracker->ops->is_exact && !view->is_lost)
 			status = pm_sweep_ask(sweep, view, view->start,
 			    view->end, PM_SWEEP_COLLECT);
+		if (status != PM_OK || !is_doubtful(sweep, view))
+			continue;
+		before = sweep->pending.count;
+		status = pm_sweep_mark_present(sweep, view->first,
+		    view->first + pm_sweep_view_pages(sweep, view));
+		sweep->guessed += sweep->pending.count - before;
 	}
+	/* What was seen before it was asked may have been written since. */
+	sweep->subject->ops->forget(sweep->subject);
 	for (size_t i = 0; i < sweep->subject->pins && status == PM_OK; i++)
 		status = pm_sweep_mark_present(sweep,
 		    sweep->subject->pin[i].start,
@@ -335,7 +204,7 @@ pm_sweep_ask_slice(struct pm_sweep *sweep, uint64_t from, uint64_t end,
 	unsigned shift = sweep->subject->about.page_shift;
 	enum pm_status status = PM_OK;
 
-	for (size_t i = first_known(sweep, from); i < sweep->knowns &&
+	for (size_t i = pm_sweep_first_known(sweep, from); i < sweep->knowns &&
 	    status == PM_OK; i++) {
 		struct pm_view *view = &sweep->known[i];
 		uint64_t view_end = view->first +

@@ -31,6 +31,9 @@ typedef enum pm_status pm_tracker_found(void *arg, uint64_t start,
 
 struct pm_tracker_ops {
 	const char *name;
+	int cuts;			/* mappings of which a part is watched
+					   are cut in two, so that the process
+					   should stand still meanwhile */
 	int is_exact;			/* told pages were written; those of
 					   others only may have been */
 	/*

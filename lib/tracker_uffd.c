@@ -122,8 +122,10 @@ unwritten(struct pm_tracker *tracker, const struct pm_map *map,
 	 * A private page that was dropped is the file's again, and keeps a
 	 * mark that makes it look swapped and unwritten.
 	 */
+	if (map->inode != 0)
+		scan.mask |= PM_PAGE_PRESENT;
 	if (map->inode != 0 && !map->shared) {
-		scan.mask |= PM_PAGE_FILE | PM_PAGE_PRESENT;
+		scan.mask |= PM_PAGE_FILE;
 		scan.inverted |= PM_PAGE_FILE;
 	}
 	return run(uffd_of(tracker), &scan, found, arg);
@@ -143,7 +145,7 @@ close_uffd(struct pm_tracker *tracker)
 }
 
 static const struct pm_tracker_ops uffd_ops = {
-	"uffd", 1, NULL, watch, written, unwritten, close_uffd
+	"uffd", 1, 1, NULL, watch, written, unwritten, close_uffd
 };
 
 static enum pm_status

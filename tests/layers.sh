@@ -30,7 +30,7 @@ subject_process subject_file
 held older resolve source_image source_process source_spool target_open target_file target_table target_remap
 chunk preface
 sweep
-sweep_send sweep_views sweep_settle
+sweep_adopt sweep_send sweep_views sweep_settle
 live
 capture delta squeeze restore
 filter relay

@@ -16,8 +16,8 @@ test_estimate(void)
 
 	/* Nothing is known of the reader: only the stop itself counts. */
 	CHECK(pm_converge_expect(&con, 1000, 1000, 7) == 7);
-	/* 2 pages a microsecond are taken, 4 looked at. */
-	pm_converge_round(&con, 200000, 100000, 400000, 100000);
+	/* 2 pages a microsecond are taken, 4 looked at in time of our own. */
+	pm_converge_round(&con, 200000, 200000, 400000, 100000);
 	CHECK(con.pages_us == 2 && con.look_us == 0.25);
 	CHECK(pm_converge_expect(&con, 2000, 400, 7) == 7 + 1000 + 100);
 	/* What is faster or slower since is half believed. */
@@ -28,7 +28,12 @@ test_estimate(void)
 	CHECK(con.pages_us == 3 && con.sent == 10);
 	/* Time that did not pass divides nothing. */
 	pm_converge_round(&con, 400000, 0, 0, 0);
+	pm_converge_round(&con, 400000, 100000, 1, 100000);
 	CHECK(con.pages_us == 3);
+	/* Few are better than nothing, if what was looked at is not counted. */
+	con = fresh();
+	pm_converge_round(&con, 800, 100400, 131072, 100000);
+	CHECK(con.pages_us == 2);
 }
 
 static void
