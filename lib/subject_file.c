@@ -111,10 +111,11 @@ match_trackers(struct shared *shared)
 			one = shared->watched[old++];
 		else {
 			/* Those that were not reached yet are still there. */
-			memmove(shared->watched, shared->watched + old,
-			    (shared->watched_count - old) *
-			    sizeof(next[0]));
 			shared->watched_count -= old;
+			if (shared->watched_count > 0)
+				memmove(shared->watched, shared->watched +
+				    old, shared->watched_count *
+				    sizeof(next[0]));
 			old = 0;
 			one.number = ++shared->trackers;
 			status = watch_process(shared, pid, &one.tracker);
