@@ -5,8 +5,12 @@
 load helper
 load images
 load pipeline
+load live
 
-teardown() { [ -z "$shm" ] || rm -rf "$shm"; }
+teardown() {
+	[ -z "$shm" ] || rm -rf "$shm"
+	end_started
+}
 
 shm=''
 
@@ -38,4 +42,8 @@ shm=''
 
 @test "20 GB take no more memory than 200 MB" {
 	is_flat 321 120
+}
+
+@test "mappings that never rest, copied again and again" {
+	churned 30
 }
