@@ -129,7 +129,8 @@ pm_maps_parse(struct pm_maps *maps, char *text, struct pm_fault *fault)
 		if (map->end <= behind)
 			continue;
 		if (map->start < behind) {
-			map->offset += behind - map->start;
+			if (map->inode != 0)
+				map->offset += behind - map->start;
 			map->start = behind;
 		}
 		behind = map->end;

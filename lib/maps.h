@@ -2,8 +2,9 @@
 /*
  * maps.h - the mappings of a process, from /proc/PID/maps.
  *
- * The list is what the kernel said at one moment; whoever wants it to stay
- * true stops the process first.  Names are the kernel's: a path, perhaps
+ * The list is what the kernel said at one moment, or, where the process
+ * changed it meanwhile, at several: of what is said twice the first is kept.
+ * Whoever wants it to stay true stops the process first.  Names are the kernel's: a path, perhaps
  * with " (deleted)" behind it, or "[heap]", or "" for anonymous memory.
  */
 #ifndef PM_MAPS_H

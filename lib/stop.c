@@ -124,26 +124,28 @@ pm_stop_check(struct pm_stop *stop, const pid_t *pid, size_t count)
 	return status;
 }
 
+/* Owe debts that follow each other, or settle them. */
 static enum pm_status
-owe(struct pm_stop *stop, unsigned debt, unsigned debts)
+account(struct pm_stop *stop, enum pm_status (*how)(struct pm_guardian *,
+    unsigned debt, struct pm_fault *), unsigned debt, unsigned debts)
 {
 	enum pm_status status = PM_OK;
 
 	for (unsigned i = 0; i < debts && status == PM_OK; i++)
-		status = pm_guardian_owe(&stop->guardian, debt + i,
-		    stop->fault);
+		status = how(&stop->guardian, debt + i, stop->fault);
 	return status;
+}
+
+static enum pm_status
+owe(struct pm_stop *stop, unsigned debt, unsigned debts)
+{
+	return account(stop, pm_guardian_owe, debt, debts);
 }
 
 static enum pm_status
 settle(struct pm_stop *stop, unsigned debt, unsigned debts)
 {
-	enum pm_status status = PM_OK;
-
-	for (unsigned i = 0; i < debts && status == PM_OK; i++)
-		status = pm_guardian_settle(&stop->guardian, debt + i,
-		    stop->fault);
-	return status;
+	return account(stop, pm_guardian_settle, debt, debts);
 }
 
 enum pm_status

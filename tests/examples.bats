@@ -2,6 +2,7 @@
 # The examples do what they say.
 # shellcheck disable=SC2016,SC2030,SC2031,SC2154
 load helper
+load process
 
 example() { # NAME ARG...
 	local name=$1
@@ -15,15 +16,7 @@ image() { # FILE SEED
 	truncate -s 3M "$1"
 }
 
-teardown() {
-	local pid
-	for pid in "${started[@]}"; do
-		kill -9 "$pid" 2>/dev/null || :
-		wait "$pid" 2>/dev/null || :
-	done
-}
-
-started=()
+teardown() { end_started; }
 
 needs_to_trace() {
 	if [ "$(id -u)" -ne 0 ] &&

@@ -49,13 +49,3 @@ mortal() { # COMMAND...: that even root may not do what modes forbid
 		"$@"
 	fi
 }
-
-eventually() { # COMMAND...: it succeeds within five seconds
-	local i
-
-	for ((i = 0; i < 500; i++)); do
-		if "$@"; then return 0; fi
-		sleep 0.01
-	done
-	return 1
-}

@@ -3,6 +3,7 @@
 # shellcheck shell=bash disable=SC2016,SC2154
 # Live copies of guests of QEMU that are at work, and within one.
 load helper
+load process
 load guest
 
 # A kernel that had to be fetched is kept with what was built.
@@ -18,18 +19,12 @@ setup_file() {
 
 needs_guest() { [ -z "$why" ] || skip "$why"; }
 
-started=()
 teardown() {
-	local pid
-
-	for pid in "${started[@]}"; do
-		kill -9 "$pid" 2>/dev/null || :
-		wait "$pid" 2>/dev/null || :
-	done
+	end_started
 	rm -f "/dev/shm/pm-live-guest.$BATS_ROOT_PID"
 }
 
-eventually() { # SECONDS COMMAND...
+within() { # SECONDS COMMAND...
 	local i tries=$(($1 * 50))
 
 	shift
@@ -73,6 +68,7 @@ boot() {
 	    'console=ttyS0 quiet mitigations=off random.trust_cpu=on' \
 	    "$@" >log 2>&1 </dev/null 3>&- &
 	guest=$!
+	target=$guest
 	started+=("$guest")
 	disown "$guest"
 }
@@ -82,7 +78,7 @@ work() {
 	worker >root/init
 	guest_pack root initrd
 	boot "$@"
-	eventually 60 counted 4
+	within 60 counted 4
 }
 
 count() { sed -n 's/^count \([0-9]*\).*/\1/p' console 2>/dev/null | tail -n 1; }
@@ -93,12 +89,8 @@ counted() { # NUMBER: the guest has come so far
 
 # Long enough for every file to have been checked.
 goes_on() {
-	eventually 30 counted $(($(count) + 10))
+	within 30 counted $(($(count) + 10))
 	! grep -q broken console
-}
-
-in_state() { # LETTERS
-	grep -q "^State:[[:space:]]*[$1]" "/proc/$guest/status"
 }
 
 number() { # NAME FILE: of a --stats
@@ -228,7 +220,7 @@ ended() { grep -qs '^end' console || ! kill -0 "$guest"; }
 	copier >root/init
 	guest_pack root initrd
 	boot -m 256M -no-reboot
-	eventually 100 ended
+	within 100 ended
 	tr -d '\r' <console >told
 	cat told
 	grep -q '^end' told

@@ -1,21 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash disable=SC2154
-# Loaded by the .bats files that copy processes while they run, after images.
+# Loaded by the .bats files that copy processes while they run, after images
+# and process.
 #
 # What must come of it is known by another way: the live copy leaves its
 # target stopped, and so it can be read once more, all of it, at rest.
-
-started=()
-
-# Whatever was started is ended, however a test ends.
-end_started() {
-	local pid
-
-	for pid in "${started[@]}"; do
-		kill -9 "$pid" 2>/dev/null || :
-		wait "$pid" 2>/dev/null || :
-	done
-}
 
 # Each run can be had again with the number that a failed one prints.
 chance() {
@@ -42,8 +31,6 @@ track() { # KIND RATE [FILE]
 	[ -z "${3-}" ] || head -c 8M /dev/urandom >"$3"
 	start tracked "$1" "$RANDOM" "${@:2}"
 }
-
-in_state() { grep -q "^State:[[:space:]]*[$1]" "/proc/$target/status"; }
 
 # It has given up or been given the processor since.
 switches() {

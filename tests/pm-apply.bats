@@ -3,6 +3,7 @@
 # shellcheck shell=bash disable=SC2016,SC2030,SC2031,SC2154
 load helper
 load images
+load process
 load pipeline
 
 teardown() {

@@ -2,17 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash disable=SC2016,SC2154
 load helper
+load process
 
-teardown() {
-	local pid
-
-	for pid in "${started[@]}"; do
-		kill -9 "$pid" 2>/dev/null || :
-		wait "$pid" 2>/dev/null || :
-	done
-}
-
-started=()
+teardown() { end_started; }
 
 # A target that holds a text which is on nobody's command line, and 8 MB;
 # it answers each line of the fifo "ask" in the file "told".
@@ -47,26 +39,6 @@ spinner() {
 	eventually grep -Eq 'VmRSS:\s+[0-9]{5,}' "/proc/$target/status"
 }
 
-eventually() {
-	local i
-
-	for ((i = 0; i < 500; i++)); do
-		if "$@"; then return 0; fi
-		sleep 0.01
-	done
-	return 1
-}
-
-in_state() { # LETTERS
-	grep -q "^State:[[:space:]]*[$1]" "/proc/$target/status"
-}
-
-ticks() { sed 's/.*) //' "/proc/$target/stat" | cut -d' ' -f12; }
-
-ticked() { [ "$(ticks)" -gt "$1" ]; }
-
-runs() { eventually ticked "$(ticks)"; }
-
 ended_with() { # STATUS: the snapshot did
 	local status=0
 
@@ -85,6 +57,7 @@ no_spool_left() {
 talks() { # the number of letters that awk is to have by then
 	echo "${1//?/}z" >&7
 	eventually grep -qx "$2" told
+	eventually in_state S
 }
 
 number() { # NAME FILE: of a --stats

@@ -4,60 +4,30 @@
 # What a live copy does to others: how they are stopped, slowed and let go,
 # and that nothing of it stays behind.
 load helper
+load images
+load process
 
-started=()
 groups=()
 
 teardown() {
-	local pid group
+	local group
 
 	for group in "${groups[@]}"; do
 		thaw "$group"
 	done
-	for pid in "${started[@]}"; do
-		kill -9 "$pid" 2>/dev/null || :
-		wait "$pid" 2>/dev/null || :
-	done
+	end_started
 	for group in "${groups[@]}"; do
 		eventually rmdir "$group"
 	done
 }
 
-eventually() {
-	local i
-
-	for ((i = 0; i < 500; i++)); do
-		if "$@" 2>/dev/null; then return 0; fi
-		sleep 0.01
-	done
-	return 1
-}
-
 # A process that writes here and there: ARGUMENTS OF giver.
 giver() {
-	"$(helper_of giver)" "$@" >told 3>&- &
+	"${PATH%%:*}/tests/helpers/giver" "$@" >told 3>&- &
 	target=$!
 	end_later "$target"
 	disown "$target"
 	eventually grep -q ready told
-}
-
-end_later() { started+=("$1"); }
-
-helper_of() { echo "${PM_BUILD:-$BATS_TEST_DIRNAME/../build}/tests/helpers/$1"; }
-
-in_state() { # LETTERS
-	grep -q "^State:[[:space:]]*[$1]" "/proc/$target/status"
-}
-
-ticks() { sed 's/.*) //' "/proc/$target/stat" | cut -d' ' -f12; }
-
-ticked() { [ "$(ticks)" -gt "$1" ]; }
-
-runs() { eventually ticked "$(ticks)"; }
-
-number() { # NAME FILE: of a --stats
-	grep -o "\"$1\":[0-9]*" "$2" | cut -d: -f2
 }
 
 to() { pm-info "$1" | sed -n 's/^  to *//p'; }
@@ -123,7 +93,7 @@ is_exact() { # STREAM
 	    --stats stats -o live.pms
 	run ! grep -q ptrace trace
 	grep -q '"tracker":"uffd"' stats
-	[ "$(number rounds stats)" -gt 1 ]
+	[ "$(value stats rounds)" -gt 1 ]
 	run ! is_thawed
 	# Where it is frozen it is stopped, before it runs on.
 	kill -STOP "$target"
@@ -162,8 +132,8 @@ is_exact() { # STREAM
 	    --stats stats -o live.pms
 	is_thawed
 	runs
-	[ "$(number downtime_us stats)" -gt 0 ]
-	[ "$(number downtime_us stats)" -eq "$(number frozen_us stats)" ]
+	[ "$(value stats downtime_us)" -gt 0 ]
+	[ "$(value stats downtime_us)" -eq "$(value stats frozen_us)" ]
 	pm-info --verify live.pms
 }
 
@@ -210,8 +180,8 @@ is_exact() { # STREAM
 	timeout 100 pm-snapshot --pid "$target" --live --throttle \
 	    --cgroup "$group" --max-downtime 60ms --stats stats >pipe
 	wait $!
-	[ "$(number share_permille stats)" -lt 1000 ]
-	[ "$(number rounds stats)" -gt 2 ]
+	[ "$(value stats share_permille)" -lt 1000 ]
+	[ "$(value stats rounds)" -gt 2 ]
 	has_quota "$before"
 	runs
 }
@@ -329,9 +299,9 @@ stops() { # while some of the stream is read
 	timeout 100 pm-snapshot --pid "$target" --live --cpu-limit 20 \
 	    --max-downtime 10s --stats stats -o live.pms
 	# What it used beside what went by, but for the last round.
-	elapsed=$(number total_us stats)
-	down=$(number downtime_us stats)
-	used=$(number cpu_us stats)
+	elapsed=$(value stats total_us)
+	down=$(value stats downtime_us)
+	used=$(value stats cpu_us)
 	[ $(((used - down) * 100)) -le $(((elapsed - down) * 30)) ]
 }
 
@@ -343,7 +313,7 @@ stops() { # while some of the stream is read
 	    --max-downtime 1us --max-rounds 3 --force --then stop \
 	    --stats stats -o live.pms
 	grep -q '"tracker":"uffd"' stats
-	[ "$(number rounds stats)" -eq 4 ]
+	[ "$(value stats rounds)" -eq 4 ]
 	in_state T
 	target=$first in_state T
 	pm-apply image <live.pms

@@ -5,6 +5,7 @@
 load helper
 load images
 load pipeline
+load process
 load live
 
 teardown() {

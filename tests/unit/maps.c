@@ -71,8 +71,6 @@ test_bad_lines(void)
 		"00400000-00452000 r-xp 00000000 08 17\n",
 		"00400000-00452000 r-xp 00000000 08:02 \n",
 		"10000000000000000-20000000000000000 r-xp 0 08:02 1\n",
-		"2000-3000 r-xp 0 0:0 0\n1000-2000 r-xp 0 0:0 0\n",
-		"1000-3000 r-xp 0 0:0 0\n2000-4000 r-xp 0 0:0 0\n",
 	};
 	struct pm_maps maps;
 
@@ -85,6 +83,25 @@ test_bad_lines(void)
 		pm_maps_free(&maps);
 	}
 	CHECK(parse(&maps, "") == PM_OK && maps.count == 0);
+	pm_maps_free(&maps);
+}
+
+/* A list that changed while it was read says some things twice. */
+static void
+test_changing(void)
+{
+	struct pm_maps maps;
+
+	CHECK(parse(&maps, "2000-3000 r-xp 0 0:0 0\n"
+	    "1000-2000 r-xp 0 0:0 0\n2000-3000 r-xp 0 0:0 0\n"
+	    "2000-5000 r-xp 7000 1:2 3\n4000-6000 rw-p 0 0:0 0\n") ==
+	    PM_OK);
+	CHECK(maps.count == 3 && maps.map[0].start == 0x2000 &&
+	    maps.map[0].end == 0x3000);
+	CHECK(maps.map[1].start == 0x3000 && maps.map[1].end == 0x5000 &&
+	    maps.map[1].offset == 0x8000);
+	CHECK(maps.map[2].start == 0x5000 && maps.map[2].end == 0x6000 &&
+	    maps.map[2].offset == 0);
 	pm_maps_free(&maps);
 }
 
@@ -172,6 +189,7 @@ int
 main(void)
 {
 	test_lines();
+	test_changing();
 	test_bad_lines();
 	test_names();
 	test_own();
