@@ -60,17 +60,16 @@ done
 INIT
 }
 
-# Start QEMU with these options besides; its process is $guest.
+# Start QEMU with these options besides; its process is $target.
 boot() {
 	qemu-system-x86_64 -accel tcg -cpu max -smp 2 -nodefaults \
 	    -display none -serial file:console -kernel "$kernel" \
 	    -initrd initrd -append \
 	    'console=ttyS0 quiet mitigations=off random.trust_cpu=on' \
 	    "$@" >log 2>&1 </dev/null 3>&- &
-	guest=$!
-	target=$guest
-	started+=("$guest")
-	disown "$guest"
+	target=$!
+	started+=("$target")
+	disown "$target"
 }
 
 work() {
@@ -104,17 +103,17 @@ text() { # NAME FILE: of a --stats
 @test "a guest in the memory of QEMU is copied exactly, and goes on" {
 	needs_guest
 	work -m 192M
-	timeout 60 pm-snapshot --pid "$guest" --live --max-downtime 1ms \
+	timeout 60 pm-snapshot --pid "$target" --live --max-downtime 1ms \
 	    --max-rounds 6 --force --then stop -o live.pms --stats live
 	in_state T
 	[ "$(number rounds live)" -ge 4 ]
-	timeout 60 pm-snapshot --pid "$guest" -o full.pms --stats full
+	timeout 60 pm-snapshot --pid "$target" -o full.pms --stats full
 	in_state T
 	[ "$(text to live)" = "$(text to full)" ]
 	pm-apply live.core <live.pms
 	pm-apply full.core <full.pms
 	cmp live.core full.core
-	kill -CONT "$guest"
+	kill -CONT "$target"
 	goes_on
 }
 
@@ -129,7 +128,7 @@ text() { # NAME FILE: of a --stats
 	work -sandbox on -m 192M -qmp unix:monitor,server=on,wait=off \
 	    -object "memory-backend-file,id=m,size=192M,mem-path=$at,share=on" \
 	    -machine pc,memory-backend=m
-	grep -qx 'Seccomp:[[:space:]]*2' "/proc/$guest/status"
+	grep -qx 'Seccomp:[[:space:]]*2' "/proc/$target/status"
 	timeout 60 pm-snapshot --live --tracker uffd --max-downtime 1ms \
 	    --max-rounds 5 --force --save-table table \
 	    --stop-command "bash -c '$monitor stop'" \
@@ -209,7 +208,7 @@ put() { # PROGRAM...
 	done
 }
 
-ended() { grep -qs '^end' console || ! kill -0 "$guest"; }
+ended() { grep -qs '^end' console || ! kill -0 "$target"; }
 
 @test "in a guest of Linux 6.1, soft-dirty bits serve" {
 	local build

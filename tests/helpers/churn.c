@@ -181,6 +181,12 @@ advise(struct churn *churn, struct slot *slot)
 		reset(slot, from, pages);
 	else
 		memset(slot->freed + from, 1, pages);
+	/*
+	 * A hole in shared memory that is read before it is written is what
+	 * nobody can know of but by looking at all.
+	 */
+	for (size_t i = from; shared && i < from + pages; i++)
+		slot->word[i] = *word_of(slot, i) = chance(churn);
 }
 
 static void
