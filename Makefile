@@ -34,6 +34,9 @@ LIB_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(wildcard lib/*.c)))
 CLI_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(filter-out cmd/pm-%.c,$(wildcard cmd/*.c))))
 PROGS    = $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/pm-*.c)))
 UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
+# Those that wait for other processes, which no choice of instructions changes.
+WAITING  = $(addprefix $B/tests/unit/,cgroup freeze guardian inject inject_death \
+           inject_signal uninjected)
 BENCH    = $(patsubst %.c,$B/%,$(sort $(wildcard bench/*.c)))
 REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
@@ -97,8 +100,9 @@ README: man/pm.7 tests/readme.sh
 # The tests.  Each prints TAP, or nothing and an exit status.
 check: all layers lint warnings unit replay bats asan tsan portable ## run every test
 
+WAITS = $(WAITING)
 unit: $(UNIT) ## run the library's tests
-	@for t in $(UNIT); do echo "# $$t"; $$t || exit 1; done
+	@for t in $(filter-out $(WAITING),$(UNIT)) $(WAITS); do echo "# $$t"; $$t || exit 1; done
 
 for_tests: all $(HELPERS) $(REPLAY) $B/tests/golden/make examples/zero.c
 
@@ -147,7 +151,7 @@ tsan: ## the threads under the thread sanitizer
 	PM_BUILD=$(CURDIR)/build/tsan bats tests/threads.bats
 
 portable: ## build and test without SIMD, and for 32 bits
-	$(MAKE) $(SCALAR) all unit
+	$(MAKE) $(SCALAR) all unit WAITS=
 	CC='$(CC)' tests/thirty-two.sh
 
 soak: for_tests ## the long variants of some tests

@@ -236,23 +236,29 @@ await_stop(const struct pm_freeze *freeze, struct pm_frozen *thread,
 	return PM_OK;
 }
 
-/* Wait for all that were seized, and forget those that ended. */
+/*
+ * Wait for all that were seized, and forget those that ended.  The first of
+ * a process that ends is told to be dead when the others were taken note of,
+ * so it comes last.
+ */
 static enum pm_status
 await_all(struct pm_freeze *freeze, uint64_t deadline, struct pm_fault *fault)
 {
-	size_t kept = 0, at;
 	enum pm_status status = PM_OK;
+	size_t kept = 0, at;
 
-	for (at = 0; at < freeze->threads; at++) {
-		struct pm_frozen thread = freeze->thread[at];
-		int ended = 0;
+	for (int first = 0; first < 2; first++)
+		for (at = 0; at < freeze->threads && status == PM_OK; at++) {
+			struct pm_frozen *thread = &freeze->thread[at];
 
-		if (status == PM_OK && !thread.stopped)
-			status = await_stop(freeze, &thread, deadline, &ended,
-			    fault);
-		if (!ended)
-			freeze->thread[kept++] = thread;
-	}
+			if (!thread->stopped &&
+			    (thread->tid == freeze->pid) == first)
+				status = await_stop(freeze, thread, deadline,
+				    &thread->ended, fault);
+		}
+	for (at = 0; at < freeze->threads; at++)
+		if (!freeze->thread[at].ended)
+			freeze->thread[kept++] = freeze->thread[at];
 	freeze->threads = kept;
 	return status;
 }

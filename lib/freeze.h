@@ -27,7 +27,7 @@
 
 struct pm_frozen {
 	pid_t tid;
-	int stopped;
+	int stopped, ended;
 	int signal;		/* to deliver when it goes on, or 0 */
 };
 

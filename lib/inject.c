@@ -16,7 +16,8 @@
 #include "procfs.h"
 #include "sigframe.h"
 
-#define PATIENCE_US	200000		/* until a thread will do */
+#define PATIENCE_US	200000		/* until a thread will do, */
+#define DISK_US		2000000		/* if it does not wait for a disk */
 #define NAP_NS		20000000
 #define THREADS_MAX	64u		/* tried in a row */
 
@@ -186,7 +187,7 @@ pm_inject_uffd(pid_t pid, int *uffd, uint64_t *stopped_us,
 {
 	struct pm_inject inject = { .uffd = -1 };
 	const struct timespec nap = { .tv_nsec = NAP_NS };
-	uint64_t until = pm_tracee_now() + PATIENCE_US;
+	uint64_t began = pm_tracee_now();
 	enum pm_status status;
 	struct pm_fault why;
 	pid_t through;
@@ -206,7 +207,8 @@ pm_inject_uffd(pid_t pid, int *uffd, uint64_t *stopped_us,
 	for (;;) {
 		why = (struct pm_fault){ .error = 0 };
 		status = try_threads(&inject, &again, &why);
-		if (status == PM_OK || !again || pm_tracee_now() >= until)
+		if (status == PM_OK || !again || pm_tracee_now() >= began +
+		    (why.error == ETIMEDOUT ? DISK_US : PATIENCE_US))
 			break;
 		nanosleep(&nap, NULL);
 	}

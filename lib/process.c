@@ -289,15 +289,18 @@ unlist(struct pm_process *process)
 enum pm_status
 pm_process_list(struct pm_process *process, const char *const *glob)
 {
+	struct pm_fault fault = { 0 };
 	size_t count;
 	enum pm_status status;
 
 	unlist(process);
 	pm_process_forget(process);
-	status = pm_maps_read(&process->maps, process->through,
-	    process->fault);
-	if (status != PM_OK)
-		return status;
+	status = pm_maps_read(&process->maps, process->through, &fault);
+	if (status != PM_OK) {
+		errno = fault.error == ENOENT ? ESRCH : fault.error;
+		return pm_process_fail(process, process->fault,
+		    "list of mappings");
+	}
 	count = process->maps.count;
 	if (count > PM_MAPPINGS_MAX)
 		return pm_fault_set(process->fault, PM_ERR_REFUSED, NULL,

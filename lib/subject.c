@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE		/* O_DIRECT */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "handover.h"
+#include "procfs.h"
 #include "subject.h"
 
 enum pm_status
@@ -207,6 +210,34 @@ pm_subject_find_pins(struct pm_subject *subject, pid_t pid)
 	if (known < size)
 		subject->verify = 1;
 	return status;
+}
+
+static int
+has_direct(pid_t pid)
+{
+	char path[64], text[256], *flags;
+	struct dirent *entry;
+	int has = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
+	if ((dir = opendir(path)) == NULL)
+		return 0;
+	while (!has && (entry = readdir(dir)) != NULL) {
+		snprintf(path, sizeof(path), "fdinfo/%.32s", entry->d_name);
+		if (pm_procfs_read(pid, path, text, sizeof(text)) &&
+		    (flags = strstr(text, "flags:")) != NULL)
+			has = (strtoul(flags + 6, NULL, 8) & O_DIRECT) != 0;
+	}
+	closedir(dir);
+	return has;
+}
+
+void
+pm_subject_find_direct(struct pm_subject *subject)
+{
+	for (size_t i = 0; i < subject->processes; i++)
+		subject->is_direct |= has_direct(subject->process[i]);
 }
 
 void

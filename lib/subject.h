@@ -81,6 +81,8 @@ struct pm_subject {
 	int is_held;			/* stands still to be watched */
 	size_t unseen;			/* processes that may share memory and
 					   cannot be looked into */
+	int is_direct;			/* direct I/O may be under way to pages
+					   that are asked for meanwhile */
 	int verify;			/* something is written unseen: look
 					   at every page in the end */
 	const char *tracking;		/* name of the tracker, and why that
@@ -126,6 +128,13 @@ enum pm_status pm_subject_track(struct pm_subject *, struct pm_tracker **,
 
 /* Note what of a process is pinned, and where it has pages of these views. */
 enum pm_status pm_subject_find_pins(struct pm_subject *, pid_t);
+
+/*
+ * Note whether any process has a file open for direct I/O, see open(2): the
+ * kernel writes then without the page tables, to pages that it has looked up
+ * before they were last asked for.
+ */
+void pm_subject_find_direct(struct pm_subject *);
 
 /* Release what all of them have. */
 void pm_subject_free(struct pm_subject *);

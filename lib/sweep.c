@@ -28,6 +28,7 @@ pm_sweep_open(struct pm_sweep *sweep, struct pm_subject *subject,
 	if (gather->rec == NULL || sweep->buf == NULL ||
 	    pm_ledger_open(&sweep->ledger, subject->pages) != PM_OK ||
 	    pm_bitmap_open(&sweep->pending, subject->pages) != PM_OK ||
+	    pm_bitmap_open(&sweep->recent, subject->pages) != PM_OK ||
 	    pm_bitmap_open(&sweep->clean, subject->pages) != PM_OK)
 		return no_memory(sweep);
 	sweep->id = pm_layout_id(subject->about.region,
@@ -42,6 +43,7 @@ pm_sweep_close(struct pm_sweep *sweep)
 	sweep->gather->rec = NULL;
 	pm_ledger_close(&sweep->ledger);
 	pm_bitmap_close(&sweep->pending);
+	pm_bitmap_close(&sweep->recent);
 	pm_bitmap_close(&sweep->clean);
 	free(sweep->buf);
 	free(sweep->known);
@@ -249,6 +251,8 @@ pm_sweep_begin(struct pm_sweep *sweep, const struct pm_older *older)
 	struct pm_subject *subject = sweep->subject;
 	enum pm_status status = subject->ops->list(subject);
 
+	pm_subject_find_direct(subject);
+	sweep->is_first = 1;
 	if (status == PM_OK)
 		status = pm_sweep_watch(sweep);
 	subject->ops->forget(subject);
@@ -261,6 +265,6 @@ pm_sweep_begin(struct pm_sweep *sweep, const struct pm_older *older)
 		status = pm_sweep_look(sweep);
 	if (status == PM_OK)
 		status = send_all(sweep);
-	sweep->full = 0;
+	sweep->full = sweep->is_first = 0;
 	return status;
 }

@@ -32,6 +32,8 @@ struct pm_sweep {
 	struct pm_fault *fault;
 	struct pm_ledger ledger;
 	struct pm_bitmap pending;
+	struct pm_bitmap recent;	/* looked at in this round, to be looked
+					   at again; if direct I/O is done */
 	struct pm_bitmap clean;		/* scratch of settle */
 	struct pm_digest id;		/* of what the stream said so far */
 	uint32_t number[PM_REGIONS_MAX];	/* of regions in the stream */
@@ -39,6 +41,7 @@ struct pm_sweep {
 	size_t knowns;
 	struct pm_view *known;		/* views as listed last */
 	struct pm_digest listed;	/* mappings as told last */
+	int is_first;			/* round */
 	int full;			/* every page is to be mentioned */
 	int is_still;			/* the subject stands still */
 	void (*pace)(void *arg);	/* called between slices, if not NULL */
@@ -87,7 +90,7 @@ enum pm_status pm_sweep_begin(struct pm_sweep *, const struct pm_older *);
  */
 enum pm_status pm_sweep_list(struct pm_sweep *);
 
-/* All that was written since is pending. */
+/* All that was written since, or has to be looked at again, is pending. */
 enum pm_status pm_sweep_collect(struct pm_sweep *);
 
 /* The subject stands still: all that may differ is pending. */
@@ -147,6 +150,9 @@ enum pm_status pm_sweep_adopt(struct pm_sweep *);
  * records of another type follow before the next.
  */
 enum pm_status pm_sweep_tell(struct pm_sweep *);
+
+/* What was looked at in the last round is pending once more. */
+void pm_sweep_add_recent(struct pm_sweep *);
 
 /* Have those trackers look that look at all at once. */
 enum pm_status pm_sweep_look(struct pm_sweep *);

@@ -159,21 +159,25 @@ watch_new(struct pm_sweep *sweep)
 	return status;
 }
 
-/* Stop those that can be; what could not is no worse off than before. */
-static struct pm_freeze *
-hold(const struct pm_sweep *sweep, size_t *held)
+/*
+ * Stop those that may be stopped; the others are no worse off than before.
+ * But a thread that does not stop in time is held until this one ends.
+ */
+static enum pm_status
+hold(struct pm_sweep *sweep, struct pm_freeze *freeze, size_t *held)
 {
 	const struct pm_subject *subject = sweep->subject;
-	struct pm_freeze *freeze = calloc(subject->processes + 1,
-	    sizeof(freeze[0]));
-	struct pm_fault ignored = { 0 };
+	struct pm_fault fault = { 0 };
 
-	*held = 0;
-	while (freeze != NULL && *held < subject->processes &&
-	    pm_freeze_begin(&freeze[*held], subject->process[*held],
-	    PM_FREEZE_MS, &ignored) == PM_OK)
-		(*held)++;
-	return freeze;
+	for (*held = 0; *held < subject->processes; (*held)++)
+		if (pm_freeze_begin(&freeze[*held], subject->process[*held],
+		    PM_FREEZE_MS, &fault) != PM_OK)
+			break;
+	if (fault.error != ETIMEDOUT)
+		return PM_OK;
+	errno = fault.error;
+	return pm_fault_set(sweep->fault, PM_ERR_SYSTEM, NULL, "%s",
+	    fault.text);
 }
 
 /*
@@ -186,12 +190,17 @@ static enum pm_status
 watch_held(struct pm_sweep *sweep)
 {
 	struct pm_subject *subject = sweep->subject;
+	struct pm_freeze *freeze = calloc(subject->processes + 1,
+	    sizeof(freeze[0]));
 	enum pm_status status;
-	size_t held;
-	struct pm_freeze *freeze = hold(sweep, &held);
+	size_t held = 0;
 
+	if (freeze == NULL)
+		return no_memory(sweep);
+	status = hold(sweep, freeze, &held);
 	subject->is_held = held == subject->processes;
-	status = subject->ops->list(subject);
+	if (status == PM_OK)
+		status = subject->ops->list(subject);
 	subject->ops->forget(subject);
 	if (status == PM_OK)
 		status = watch_new(sweep);

@@ -62,6 +62,9 @@ take(struct pm_sweep *sweep, uint64_t number, const uint8_t *bytes)
 	uint64_t page;
 
 	sweep->looked++;
+	if (sweep->subject->is_direct && (sweep->is_first ||
+	    !pm_digest_equal(content, was)))
+		pm_bitmap_set(&sweep->recent, number);
 	if (!sweep->full && pm_digest_equal(content, was)) {
 		sweep->equal++;
 		return PM_OK;
@@ -126,6 +129,8 @@ take_row(struct pm_sweep *sweep, unsigned count, unsigned *left)
 	for (unsigned i = 0; i < count && status == PM_OK; i++)
 		status = remember(sweep, sweep->batch[i], page + i, none,
 		    content[i], hash[i]);
+	if (sweep->subject->is_direct)
+		pm_bitmap_set_run(&sweep->recent, sweep->batch[0], count);
 	sweep->looked += count;
 	*left = 0;
 	return status == PM_OK ? pm_gather_pages(sweep->gather, page, count,

@@ -98,6 +98,7 @@ pm_sweep_settle(struct pm_sweep *sweep)
 	const struct pm_subject *subject = sweep->subject;
 	enum pm_status status = PM_OK;
 
+	pm_sweep_add_recent(sweep);
 	for (size_t i = 0; i < sweep->knowns && status == PM_OK; i++)
 		status = settle_view(sweep, &sweep->known[i]);
 	for (size_t i = 0; i < subject->pins && status == PM_OK; i++)

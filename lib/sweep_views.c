@@ -166,13 +166,30 @@ is_doubtful(const struct pm_sweep *sweep, const struct pm_view *view)
 	    view->is_elsewhere || sweep->subject->verify;
 }
 
+void
+pm_sweep_add_recent(struct pm_sweep *sweep)
+{
+	uint64_t page = 0, until, pages = sweep->subject->pages;
+
+	if (sweep->recent.count == 0)
+		return;
+	for (; (page = pm_bitmap_next(&sweep->recent, page, pages)) < pages;
+	    page = until) {
+		until = pm_bitmap_run(&sweep->recent, page, pages);
+		pm_bitmap_set_run(&sweep->pending, page, until - page);
+	}
+	pm_bitmap_clear_all(&sweep->recent);
+}
+
 enum pm_status
 pm_sweep_collect(struct pm_sweep *sweep)
 {
 	enum pm_status status = pm_sweep_look(sweep);
-	uint64_t before;
+	uint64_t before = sweep->pending.count;
 
-	sweep->guessed = 0;
+	pm_subject_find_direct(sweep->subject);
+	pm_sweep_add_recent(sweep);
+	sweep->guessed = sweep->pending.count - before;
 
 	for (size_t i = 0; i < sweep->knowns && status == PM_OK; i++) {
 		struct pm_view *view = &sweep->known[i];
