@@ -102,7 +102,11 @@ check: all layers lint warnings unit replay bats asan tsan portable ## run every
 
 WAITS = $(WAITING)
 unit: $(UNIT) ## run the library's tests
-	@for t in $(filter-out $(WAITING),$(UNIT)) $(WAITS); do echo "# $$t"; $$t || exit 1; done
+	@run() { for t; do echo "# $$t"; $$t || exit 1; done; }; \
+	    (run $(WAITS)) >$B/waiting.tap & waiting=$$!; \
+	    (run $(filter-out $(WAITING),$(UNIT))); others=$$?; \
+	    wait $$waiting; waited=$$?; cat $B/waiting.tap; \
+	    exit $$((others + waited))
 
 for_tests: all $(HELPERS) $(REPLAY) $B/tests/golden/make examples/zero.c
 

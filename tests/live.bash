@@ -86,13 +86,13 @@ exact_slowly() { # OPTIONS...
 	is_exact
 }
 
-# exactly KIND [FILE [OPTIONS...]]
+# exactly KIND [FILE [OPTIONS...]], PM_TIMES at full speed and once slowly
 exactly() {
 	local times
 
 	chance
 	track "$1" 20000 ${2:+"$2"}
-	for ((times = 0; times < 2; times++)); do
+	for ((times = 0; times < ${PM_TIMES:-1}; times++)); do
 		exact "${@:3}"
 		"$compare" live.core full.core
 	done

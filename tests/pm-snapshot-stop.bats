@@ -30,6 +30,8 @@ giver() {
 	eventually grep -q ready told
 }
 
+is_gone() { [ ! -e "/proc/$target" ] || in_state Z; }
+
 to() { pm-info "$1" | sed -n 's/^  to *//p'; }
 
 # A group of its own for the target: KIND freezer or cpu, in $group.
@@ -125,6 +127,15 @@ is_exact() { # STREAM
 	runs
 }
 
+@test "memory that another userfaultfd has goes by its content" {
+	giver - 16 100 socket own
+	timeout 60 pm-snapshot --pid "$target" --live --tracker uffd \
+	    --max-downtime 1us --max-rounds 3 --force --then stop -o live.pms
+	is_exact live.pms
+	kill -CONT "$target"
+	runs
+}
+
 @test "a group is frozen for the last pages, and goes on" {
 	giver - 16 100
 	group freezer
@@ -147,7 +158,7 @@ is_exact() { # STREAM
 	runs
 	timeout 60 pm-snapshot --pid "$target" --live --cgroup "$group" \
 	    --then kill -o live.pms
-	eventually in_state Z || run ! kill -0 "$target"
+	eventually is_gone
 	is_thawed
 }
 
@@ -350,7 +361,7 @@ stops() { # while some of the stream is read
 	pm-snapshot memory -o still.pms
 	[ "$(to live.pms)" = "$(to still.pms)" ]
 	kill -9 "$target"
-	eventually in_state Z || :
+	eventually is_gone
 	timeout 60 pm-snapshot --live memory -v -o live.pms 2>err
 	grep -q 'tracker hash: no process has mapped it' err
 	pm-snapshot memory -o still.pms

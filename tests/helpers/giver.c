@@ -8,7 +8,8 @@
  * fills half of it, says "ready" and writes here and there, with so many
  * microseconds between 64 writes.  Whoever connects to SOCKET is sent a
  * userfaultfd of this process; or, if what is "nothing", no descriptor, and
- * if it is "file", one of /dev/null.
+ * if it is "file", one of /dev/null.  With "own" the memory belongs to a
+ * userfaultfd from the beginning.
  */
 #define _GNU_SOURCE		/* syscall, MAP_ANONYMOUS */
 #include <fcntl.h>
@@ -16,12 +17,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/userfaultfd.h>
 
 #define PAGE		4096
 #define USER_MODE_ONLY	1
@@ -83,6 +87,21 @@ answer(int sock, const char *what)
 	close(to);
 }
 
+static void
+own(void *memory, uint64_t size)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { (uintptr_t)memory, size },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | USER_MODE_ONLY);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) != 0 ||
+	    ioctl(fd, UFFDIO_REGISTER, &range) != 0)
+		exit(1);
+}
+
 static uint64_t
 next(uint64_t *seed)
 {
@@ -114,6 +133,10 @@ main(int argc, char *argv[])
 		close(fd);
 	for (n = 0; n < size / 2; n += 8)
 		*(uint64_t *)(void *)(memory + n) = next(&seed);
+	if (argc > 5 && strcmp(argv[5], "own") == 0) {
+		memset(memory + size / 2, 1, size / 2);
+		own(memory, size);
+	}
 	if (argc > 4)
 		sock = listen_at(argv[4]);
 	puts("ready");
