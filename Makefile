@@ -103,9 +103,9 @@ check: all layers lint warnings unit replay bats asan tsan portable ## run every
 WAITS = $(WAITING)
 unit: $(UNIT) ## run the library's tests
 	@run() { for t; do echo "# $$t"; $$t || exit 1; done; }; \
-	    (run $(WAITS)) >$B/waiting.tap & waiting=$$!; \
-	    (run $(filter-out $(WAITING),$(UNIT))); others=$$?; \
-	    wait $$waiting; waited=$$?; cat $B/waiting.tap; \
+	    (run $(filter-out $(WAITING),$(UNIT))) >$B/unit.tap & others=$$!; \
+	    (run $(WAITS)); waited=$$?; \
+	    wait $$others; others=$$?; cat $B/unit.tap; \
 	    exit $$((others + waited))
 
 for_tests: all $(HELPERS) $(REPLAY) $B/tests/golden/make examples/zero.c

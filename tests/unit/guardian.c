@@ -526,6 +526,9 @@ main(void)
 	pid_t guard, sleeper = 0;
 	FILE *file;
 
+	/* What runs in the background of a shell ignores them. */
+	signal(SIGINT, SIG_DFL);
+	signal(SIGQUIT, SIG_DFL);
 	if (mkdtemp(dir) == NULL || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
 		child_fail("cannot begin");
 	name_debts();
