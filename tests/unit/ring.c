@@ -81,7 +81,7 @@ write_memory(void *arg, struct iovec *iov, int count)
 		return PM_ERR_WRITE;
 	}
 	if (run.slow_writer)
-		nap(300);
+		nap(300 * run.slow_writer);
 	for (int i = 0; i < count; i++) {
 		memcpy(run.bytes + run.size, iov[i].iov_base, iov[i].iov_len);
 		run.size += iov[i].iov_len;
@@ -264,10 +264,10 @@ check_flow(void)
 {
 	uint64_t ahead = 0;
 
-	/* The reader does get ahead, where it is let run: all slots are used. */
-	for (int i = 0; i < 20 && ahead < 2 * PM_RING_SLOTS; i++) {
+	/* Where the writer is slow enough, all slots are used. */
+	for (int i = 1; i <= 32 && ahead < 2 * PM_RING_SLOTS; i *= 2) {
 		clear();
-		run.slow_writer = 1;
+		run.slow_writer = i;
 		if (go(2) != PM_OK || run.ahead > 2 * PM_RING_SLOTS + 1)
 			break;
 		if (run.ahead > ahead)
