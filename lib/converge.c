@@ -49,7 +49,7 @@ throttle(struct pm_converge *con, double expected_us)
 		cut = LEAST_CUT;
 	if (cut > MOST_CUT)
 		cut = MOST_CUT;
-	con->share = (unsigned)(con->share * cut);
+	con->share = (unsigned)(con->share * cut + 0.5);
 	if (con->share < SHARE_LEAST)
 		con->share = SHARE_LEAST;
 }
