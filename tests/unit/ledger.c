@@ -4,7 +4,8 @@
 #include "check.h"
 #include "ledger.h"
 
-#define PAGES	(UINT64_C(1) << 35)	/* of an address space of 128 TiB */
+/* Of an address space of 128 TiB, or of what has room in one of 4 GiB. */
+#define PAGES	(UINT64_C(1) << (sizeof(void *) == 8 ? 35 : 26))
 #define TRIES	20000
 
 static struct pm_digest
