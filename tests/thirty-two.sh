@@ -17,6 +17,10 @@ for source in tests/unit/*.c; do
 	name=$(basename "$source" .c)
 	if make B="$dir" CPPFLAGS=-DPM_PORTABLE CFLAGS='-O2 -g -m32' CODECS= \
 	    "$dir/tests/unit/$name" >"$dir/$name.log" 2>&1; then
+		case $name in
+		cgroup | freeze | guardian | *inject*)
+			continue ;;	# they wait, and build is the question
+		esac
 		echo "# $dir/tests/unit/$name"
 		"$dir/tests/unit/$name"
 	elif grep -qE '(error|warning):' "$dir/$name.log" &&
