@@ -22,14 +22,28 @@ static void
 check_options(int has_pid)
 {
 	const struct live_options *opt = &live_options;
+	const struct {
+		const char *name;
+		int is_given;
+	} own[] = {
+		{ "tracker", opt->tracker != NULL },
+		{ "uffd-socket", opt->uffd_socket != NULL },
+		{ "verify", opt->verify },
+		{ "max-downtime", opt->max_downtime != NULL },
+		{ "max-rounds", opt->max_rounds != NULL },
+		{ "deadline", opt->deadline != NULL },
+		{ "force", opt->force },
+		{ "throttle", opt->throttle },
+		{ "cgroup", opt->cgroup != NULL },
+		{ "stop-command", opt->stop_command != NULL },
+		{ "resume-command", opt->resume_command != NULL },
+		{ "then", opt->then != NULL },
+		{ "cpu-limit", opt->cpu_limit != NULL },
+	};
 
-	if (!opt->live && (opt->tracker != NULL || opt->uffd_socket != NULL ||
-	    opt->verify || opt->deadline != NULL || opt->force ||
-	    opt->throttle || opt->cgroup != NULL ||
-	    opt->stop_command != NULL || opt->resume_command != NULL ||
-	    opt->cpu_limit != NULL || opt->then != NULL ||
-	    opt->max_downtime != NULL || opt->max_rounds != NULL))
-		cli_die(CLI_USAGE, "an option is given that is for --live");
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (own[i].is_given && !opt->live)
+			cli_die(CLI_USAGE, "--%s is for --live", own[i].name);
 	if (opt->tracker != NULL && strcmp(opt->tracker, "uffd") != 0 &&
 	    strcmp(opt->tracker, "soft-dirty") != 0 &&
 	    strcmp(opt->tracker, "hash") != 0)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "clock.h"
 
 #define MAGIC_1		0x27e0eb	/* CGROUP_SUPER_MAGIC */
 #define MAGIC_2		0x63677270	/* CGROUP2_SUPER_MAGIC */
@@ -21,15 +22,6 @@
 #define QUOTA_MIN_US	1000u		/* and no smaller quota */
 #define NAP_MIN_NS	20000
 #define NAP_MAX_NS	1000000
-
-static uint64_t
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 static enum pm_status
 fail(const char *path, struct pm_fault *fault)
@@ -250,7 +242,7 @@ fail_freeze(struct pm_cgroup *group, unsigned ms, int failed,
 enum pm_status
 pm_cgroup_freeze(struct pm_cgroup *group, unsigned ms, struct pm_fault *fault)
 {
-	uint64_t deadline = now() + (uint64_t)ms * 1000;
+	uint64_t deadline = pm_clock_us() + (uint64_t)ms * 1000;
 	struct timespec ts = { .tv_nsec = NAP_MIN_NS };
 	int failed;
 
@@ -262,7 +254,7 @@ pm_cgroup_freeze(struct pm_cgroup *group, unsigned ms, struct pm_fault *fault)
 		return fail(group->freezer.path, fault);
 	group->is_frozen = 1;
 	while (!is_frozen(group, &failed)) {
-		if (failed || now() >= deadline)
+		if (failed || pm_clock_us() >= deadline)
 			return fail_freeze(group, ms, failed, fault);
 		nanosleep(&ts, NULL);
 		if (ts.tv_nsec < NAP_MAX_NS)

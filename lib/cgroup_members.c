@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "procfs.h"
 
 #define DEPTH_MAX	64u		/* of groups below groups */
 #define ANCESTORS_MAX	4096u
@@ -74,27 +75,14 @@ sort(struct threads *threads)
 static int
 look_up(pid_t tid, pid_t *process, pid_t *parent, int *dead)
 {
-	char path[48], text[1024];
-	const char *state, *tgid, *ppid;
-	ssize_t got;
-	int fd;
+	char text[4096];
+	const char *state;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (!pm_procfs_read(tid, "status", text, sizeof(text)) ||
+	    (state = strstr(text, "\nState:\t")) == NULL)
 		return 0;
-	got = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (got <= 0)
-		return 0;
-	text[got] = '\0';
-	state = strstr(text, "\nState:\t");
-	tgid = strstr(text, "\nTgid:\t");
-	ppid = strstr(text, "\nPPid:\t");
-	if (state == NULL || tgid == NULL || ppid == NULL)
-		return 0;
-	*process = (pid_t)strtol(tgid + 7, NULL, 10);
-	*parent = (pid_t)strtol(ppid + 7, NULL, 10);
+	*process = (pid_t)pm_procfs_number(text, "\nTgid:\t");
+	*parent = (pid_t)pm_procfs_number(text, "\nPPid:\t");
 	*dead = state[8] == 'Z' || state[8] == 'X';
 	return 1;
 }

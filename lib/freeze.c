@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "freeze.h"
 #include "procfs.h"
 
@@ -18,15 +19,6 @@
 #define NAP_MIN_NS	20000
 #define NAP_MAX_NS	1000000
 #define DEATH_US	1000000		/* what killed threads have to end */
-
-static uint64_t
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 static enum pm_status
 fail_untraced(const struct pm_freeze *freeze, pid_t tid, int error,
@@ -140,7 +132,7 @@ seize(struct pm_freeze *freeze, pid_t tid, size_t at, int *again,
 	freeze->thread[at] = (struct pm_frozen){ .tid = tid };
 	freeze->threads++;
 	if (freeze->began == 0)
-		freeze->began = now();
+		freeze->began = pm_clock_us();
 	(void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 	return PM_OK;
 }
@@ -197,7 +189,8 @@ bury(const struct pm_freeze *freeze, pid_t tid, uint64_t deadline)
 	if (tid == freeze->pid && freeze->is_child)
 		return;
 	for (long ns = NAP_MIN_NS; waitid(P_PID, (id_t)tid, &info, WEXITED |
-	    WNOHANG | __WALL) == 0 && info.si_pid == 0 && now() < deadline;
+	    WNOHANG | __WALL) == 0 && info.si_pid == 0 &&
+	    pm_clock_us() < deadline;
 	    nap(&ns))
 		;
 }
@@ -221,7 +214,7 @@ await_stop(const struct pm_freeze *freeze, struct pm_frozen *thread,
 		}
 		if (info.si_pid != 0)
 			break;
-		if (now() >= deadline)
+		if (pm_clock_us() >= deadline)
 			return fail_late(freeze, thread->tid, fault);
 	}
 	if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED) {
@@ -294,13 +287,13 @@ is_complete(const struct pm_freeze *freeze)
 static enum pm_status
 stop_all(struct pm_freeze *freeze, unsigned ms, struct pm_fault *fault)
 {
-	uint64_t deadline = now() + (uint64_t)ms * 1000;
+	uint64_t deadline = pm_clock_us() + (uint64_t)ms * 1000;
 	enum pm_status status;
 	int again;
 
 	/* Threads come only from threads that run. */
 	do {
-		if (now() >= deadline)
+		if (pm_clock_us() >= deadline)
 			return fail_late(freeze, freeze->pid, fault);
 		status = seize_new(freeze, &again, fault);
 		if (status == PM_OK)
@@ -341,7 +334,7 @@ pm_freeze_begin(struct pm_freeze *freeze, pid_t pid, unsigned ms,
 uint64_t
 pm_freeze_end(struct pm_freeze *freeze)
 {
-	uint64_t end = now(), us;
+	uint64_t end = pm_clock_us(), us;
 	int first_died = 0;
 
 	for (size_t at = 0; at < freeze->threads; at++) {
@@ -356,7 +349,7 @@ pm_freeze_end(struct pm_freeze *freeze)
 			bury(freeze, thread->tid,
 			    thread->stopped ? end + DEATH_US : 0);
 	}
-	us = freeze->began != 0 ? now() - freeze->began : 0;
+	us = freeze->began != 0 ? pm_clock_us() - freeze->began : 0;
 	/* The first thread is dead only when all are. */
 	if (first_died)
 		bury(freeze, freeze->pid, end + DEATH_US);

@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "gather.h"
-
-static uint64_t
-microseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
 
 enum pm_status
 pm_gather_put(struct pm_gather *gather)
 {
-	uint64_t began = microseconds();
+	uint64_t began = pm_clock_us();
 	enum pm_status status = pm_writer_put(gather->out, gather->rec);
 
-	gather->blocked_us += microseconds() - began;
+	gather->blocked_us += pm_clock_us() - began;
 	return status;
 }
 

@@ -13,9 +13,9 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "fdio.h"
 #include "guardian.h"
 
@@ -33,15 +33,6 @@ struct ledger {
 	sigset_t mask;			/* for commands */
 };
 
-static uint64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /*
  * Wait for a child for that long: 1 when it ended.  Where nobody wants to
  * know how children end, that stays unknown and is taken for good.
@@ -49,7 +40,7 @@ now_ms(void)
 static int
 await_child(pid_t pid, unsigned ms, int *how)
 {
-	uint64_t deadline = now_ms() + ms;
+	uint64_t deadline = pm_clock_us() / 1000 + ms;
 
 	for (;;) {
 		pid_t got = waitpid(pid, how, WNOHANG);
@@ -60,7 +51,7 @@ await_child(pid_t pid, unsigned ms, int *how)
 			*how = 0;
 			return 1;
 		}
-		if (now_ms() >= deadline)
+		if (pm_clock_us() / 1000 >= deadline)
 			return 0;
 		(void)poll(NULL, 0, NAP_MS);
 	}
@@ -198,12 +189,12 @@ static enum pm_status
 await_guardian(struct pm_guardian *guardian, struct pm_fault *fault)
 {
 	struct pollfd pfd = { .fd = guardian->fd, .events = POLLIN };
-	uint64_t deadline = now_ms() + PM_GUARDIAN_MS;
+	uint64_t deadline = pm_clock_us() / 1000 + PM_GUARDIAN_MS;
 	char byte;
 	int got;
 
 	do {
-		uint64_t now = now_ms();
+		uint64_t now = pm_clock_us() / 1000;
 
 		got = poll(&pfd, 1, now < deadline ? (int)(deadline - now)
 		    : 0);

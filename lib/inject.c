@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "inject.h"
 #include "inject_thread.h"
 #include "maps.h"
@@ -187,7 +188,7 @@ pm_inject_uffd(pid_t pid, int *uffd, uint64_t *stopped_us,
 {
 	struct pm_inject inject = { .uffd = -1 };
 	const struct timespec nap = { .tv_nsec = NAP_NS };
-	uint64_t began = pm_tracee_now();
+	uint64_t began = pm_clock_us();
 	enum pm_status status;
 	struct pm_fault why;
 	pid_t through;
@@ -207,7 +208,7 @@ pm_inject_uffd(pid_t pid, int *uffd, uint64_t *stopped_us,
 	for (;;) {
 		why = (struct pm_fault){ .error = 0 };
 		status = try_threads(&inject, &again, &why);
-		if (status == PM_OK || !again || pm_tracee_now() >= began +
+		if (status == PM_OK || !again || pm_clock_us() >= began +
 		    (why.error == ETIMEDOUT ? DISK_US : PATIENCE_US))
 			break;
 		nanosleep(&nap, NULL);

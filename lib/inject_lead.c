@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "clock.h"
 #include "inject_lead.h"
 
 enum pm_status
@@ -259,7 +260,7 @@ lead(struct held *held, struct pm_fault *fault)
 static enum pm_status
 restore(struct held *held, enum pm_status status, struct pm_fault *fault)
 {
-	uint64_t deadline = pm_tracee_now() + END_US;
+	uint64_t deadline = pm_clock_us() + END_US;
 	pid_t tid = held->tracee->tid;
 
 	if (held->tracee->stop == PM_TRACEE_ENDED)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "clock.h"
 #include "inject_thread.h"
 
 #if PM_SIGFRAME_KNOWN
@@ -226,13 +227,13 @@ use(struct pm_inject *inject, uint64_t deadline, struct pm_fault *fault)
 enum pm_status
 pm_inject_thread(struct pm_inject *inject, struct pm_fault *fault)
 {
-	uint64_t began = pm_tracee_now();
+	uint64_t began = pm_clock_us();
 	enum pm_status status = hold(inject, began + STOP_US, fault);
 
 	if (status == PM_OK)
 		status = use(inject, began + STOP_US, fault);
 	pm_tracee_release(&inject->tracee);
-	inject->stopped_us = pm_tracee_now() - began;
+	inject->stopped_us = pm_clock_us() - began;
 	if (status != PM_OK && inject->uffd >= 0) {
 		close(inject->uffd);
 		inject->uffd = -1;

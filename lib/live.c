@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "converge.h"
 #include "live.h"
 #include "procfs.h"
@@ -37,29 +36,14 @@ struct live {
 	int fd;
 };
 
-static uint64_t
-clock_us(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
-
-static uint64_t
-now(void)
-{
-	return clock_us(CLOCK_MONOTONIC);
-}
-
 /* Sleep as long as it takes to have used no more than our share. */
 static void
 pace(void *arg)
 {
 	struct live *live = arg;
-	uint64_t used = clock_us(CLOCK_PROCESS_CPUTIME_ID) - live->pace_cpu;
+	uint64_t used = pm_clock_of(CLOCK_PROCESS_CPUTIME_ID) - live->pace_cpu;
 	uint64_t least = used * 100 / live->opt->cpu_percent;
-	uint64_t passed = now() - live->pace_began;
+	uint64_t passed = pm_clock_us() - live->pace_began;
 	struct timespec nap;
 
 	if (least <= passed)
@@ -67,7 +51,7 @@ pace(void *arg)
 	nap.tv_sec = (time_t)((least - passed) / 1000000);
 	nap.tv_nsec = (long)((least - passed) % 1000000 * 1000);
 	nanosleep(&nap, NULL);
-	live->napped_us += now() - live->pace_began - passed;
+	live->napped_us += pm_clock_us() - live->pace_began - passed;
 }
 
 /* Microseconds of processor time that the subject has used. */
@@ -88,7 +72,7 @@ begin_round(struct live *live)
 {
 	live->round++;
 	live->napped_us = 0;
-	live->round_began = now();
+	live->round_began = pm_clock_us();
 	live->raw = live->gather.raw;
 	live->bytes = pm_meter_get(&live->gather.out->meter.bytes);
 	live->put_off = live->sweep.put_off;
@@ -107,7 +91,7 @@ end_round(struct live *live)
 	uint64_t us;
 
 	status = pm_sweep_mark(&live->sweep, live->round);
-	us = now() - live->round_began;
+	us = pm_clock_us() - live->round_began;
 	*round = (struct pm_live_round){
 		.pages = live->gather.raw - live->raw, .us = us,
 		.bytes = pm_meter_get(&live->gather.out->meter.bytes) -
@@ -149,13 +133,13 @@ wait_a_little(const struct live *live)
 static enum pm_status
 look(struct live *live)
 {
-	uint64_t began = now(), us = began - live->round_began;
+	uint64_t began = pm_clock_us(), us = began - live->round_began;
 	enum pm_status status = PM_OK;
 	int lost = 1;
 
 	live->written = live->sweep.written;
 	for (int i = 0; i < RELISTS && lost && status == PM_OK; i++) {
-		began = now();
+		began = pm_clock_us();
 		status = pm_sweep_list(&live->sweep);
 		if (status == PM_OK)
 			status = pm_sweep_collect(&live->sweep);
@@ -164,7 +148,7 @@ look(struct live *live)
 			lost |= live->sweep.known[v].is_lost &&
 			    !live->sweep.known[v].is_blind;
 	}
-	live->scan_us = now() - began;
+	live->scan_us = pm_clock_us() - began;
 	live->counts->round.pending = live->sweep.pending.count;
 	if (us > 0)
 		live->counts->dirty_rate = (live->sweep.written -
@@ -243,7 +227,7 @@ run_rounds(struct live *live)
 			return status;
 		next = pm_converge_next(&live->converge, us,
 		    live->sweep.pending.count, live->round,
-		    now() - live->began);
+		    pm_clock_us() - live->began);
 		if (next != PM_CONVERGE_ROUND)
 			break;
 		if ((status = slow_down(live, was)) != PM_OK)
@@ -293,34 +277,6 @@ check_processes(struct live *live)
 }
 
 static enum pm_status
-save(struct live *live)
-{
-	struct pm_table *table = live->opt->save(&live->subject->about);
-	const struct pm_layout *layout = table->layout;
-	const struct pm_bitmap *held = &live->sweep.ledger.held;
-	enum pm_status status = PM_OK;
-
-	for (size_t i = 0; i < layout->extents && status == PM_OK; i++) {
-		const struct pm_extent *extent = &layout->extent[i];
-		uint64_t base = 0, at, end;
-
-		for (uint32_t r = 0; r < extent->region; r++)
-			base += pm_region_pages(layout->region[r].length,
-			    layout->page_shift);
-		at = base + extent->first;
-		end = at + extent->pages;
-		while (status == PM_OK &&
-		    (at = pm_bitmap_next(held, at, end)) < end) {
-			status = pm_table_set(table, extent->slot +
-			    (at - base - extent->first),
-			    pm_ledger_get(&live->sweep.ledger, at));
-			at++;
-		}
-	}
-	return status;
-}
-
-static enum pm_status
 finish(struct live *live)
 {
 	struct pm_live_counts *counts = live->counts;
@@ -334,7 +290,7 @@ finish(struct live *live)
 	begin_round(live);
 	status = pm_stop_check(live->stop, subject->process,
 	    subject->processes);
-	stopped = now();
+	stopped = pm_clock_us();
 	if (status == PM_OK)
 		status = pm_stop_begin(live->stop, subject->process,
 		    subject->processes);
@@ -358,7 +314,7 @@ finish(struct live *live)
 		    counts->to, live->gather.rec);
 	if (status != PM_OK)
 		return status;
-	counts->downtime_us = now() - stopped;
+	counts->downtime_us = pm_clock_us() - stopped;
 	if (live->fd >= 0 && ioctl(live->fd, FIONREAD, &left) == 0 && left > 0)
 		counts->left_in_pipe = (uint64_t)left;
 	return pm_stop_end(live->stop, live->opt->then);
@@ -398,8 +354,8 @@ count(struct live *live)
 	counts->zero = live->gather.zero;
 	counts->gone = live->gather.gone;
 	counts->blocked_us = live->gather.blocked_us;
-	counts->total_us = now() - live->began;
-	counts->cpu_us = clock_us(CLOCK_PROCESS_CPUTIME_ID) - live->pace_cpu;
+	counts->total_us = pm_clock_us() - live->began;
+	counts->cpu_us = pm_clock_of(CLOCK_PROCESS_CPUTIME_ID) - live->pace_cpu;
 	estimate_slowdown(live);
 }
 
@@ -416,8 +372,8 @@ pm_live_run(struct pm_subject *subject, struct pm_stop *stop,
 		    .max_rounds = opt->max_rounds, .force = opt->force,
 		    .deadline_us = opt->deadline_us,
 		    .may_throttle = opt->throttle, .share = 1000 },
-		.began = now(), .pace_began = now(),
-		.pace_cpu = clock_us(CLOCK_PROCESS_CPUTIME_ID),
+		.began = pm_clock_us(), .pace_began = pm_clock_us(),
+		.pace_cpu = pm_clock_of(CLOCK_PROCESS_CPUTIME_ID),
 	};
 	enum pm_status status;
 
@@ -435,7 +391,7 @@ pm_live_run(struct pm_subject *subject, struct pm_stop *stop,
 	if (status == PM_OK && !pm_older_is_empty(opt->older))
 		status = pm_sweep_load(&live.sweep, opt->older,
 		    &counts->from);
-	counts->setup_us = now() - live.began;
+	counts->setup_us = pm_clock_us() - live.began;
 	begin_round(&live);
 	if (status == PM_OK)
 		status = pm_sweep_begin(&live.sweep, opt->older);
@@ -446,7 +402,8 @@ pm_live_run(struct pm_subject *subject, struct pm_stop *stop,
 	if (status == PM_OK)
 		status = finish(&live);
 	if (status == PM_OK && opt->save != NULL)
-		status = save(&live);
+		status = pm_sweep_save(&live.sweep,
+		    opt->save(&subject->about));
 	count(&live);
 	pm_sweep_close(&live.sweep);
 	return status;

@@ -37,8 +37,12 @@ look_at_own(struct search *search, int fd)
 	enum pm_status status;
 	size_t at;
 
-	if (page == MAP_FAILED || fstat(fd, &search->st) != 0)
-		return fail(search, "mapping the file");
+	if (fstat(fd, &search->st) != 0 || page == MAP_FAILED) {
+		status = fail(search, "mapping the file");
+		if (page != MAP_FAILED)
+			munmap(page, (size_t)size);
+		return status;
+	}
 	status = pm_maps_read(&maps, getpid(), search->fault);
 	if (status == PM_OK) {
 		at = pm_maps_find(&maps, (uint64_t)(uintptr_t)page);

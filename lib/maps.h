@@ -4,8 +4,9 @@
  *
  * The list is what the kernel said at one moment, or, where the process
  * changed it meanwhile, at several: of what is said twice the first is kept.
- * Whoever wants it to stay true stops the process first.  Names are the kernel's: a path, perhaps
- * with " (deleted)" behind it, or "[heap]", or "" for anonymous memory.
+ * Whoever wants it to stay true stops the process first.  Names are the
+ * kernel's: a path, perhaps with " (deleted)" behind it, or "[heap]", or ""
+ * for anonymous memory.
  */
 #ifndef PM_MAPS_H
 #define PM_MAPS_H

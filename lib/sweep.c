@@ -6,8 +6,8 @@
 #include "preface.h"
 #include "sweep.h"
 
-static enum pm_status
-no_memory(struct pm_sweep *sweep)
+enum pm_status
+pm_sweep_no_memory(struct pm_sweep *sweep)
 {
 	return pm_fault_set(sweep->fault, PM_ERR_SYSTEM, NULL, "%s",
 	    strerror(errno));
@@ -30,7 +30,7 @@ pm_sweep_open(struct pm_sweep *sweep, struct pm_subject *subject,
 	    pm_bitmap_open(&sweep->pending, subject->pages) != PM_OK ||
 	    pm_bitmap_open(&sweep->recent, subject->pages) != PM_OK ||
 	    pm_bitmap_open(&sweep->clean, subject->pages) != PM_OK)
-		return no_memory(sweep);
+		return pm_sweep_no_memory(sweep);
 	sweep->id = pm_layout_id(subject->about.region,
 	    subject->about.regions);
 	return PM_OK;
@@ -71,7 +71,7 @@ load_pages(struct pm_sweep *sweep, struct pm_older *older, uint32_t region,
 			    sweep->page_size, sweep->page_size);
 		if (status == PM_OK && pm_ledger_set(&sweep->ledger,
 		    number + i, content) != PM_OK)
-			status = no_memory(sweep);
+			status = pm_sweep_no_memory(sweep);
 		if (status == PM_OK)
 			sweep->id = pm_digest_add(sweep->id,
 			    pm_hash_page(content, key, page + i));
@@ -266,5 +266,42 @@ pm_sweep_begin(struct pm_sweep *sweep, const struct pm_older *older)
 	if (status == PM_OK)
 		status = send_all(sweep);
 	sweep->full = sweep->is_first = 0;
+	return status;
+}
+
+/* Pages of one extent, of which the first has that number. */
+static enum pm_status
+save_extent(const struct pm_sweep *sweep, struct pm_table *table,
+    const struct pm_extent *extent, uint64_t first)
+{
+	enum pm_status status = PM_OK;
+	uint64_t page = first, end = first + extent->pages;
+
+	while (status == PM_OK && (page = pm_bitmap_next(&sweep->ledger.held,
+	    page, end)) < end) {
+		status = pm_table_set(table, extent->slot + (page - first),
+		    pm_ledger_get(&sweep->ledger, page));
+		page++;
+	}
+	return status;
+}
+
+enum pm_status
+pm_sweep_save(const struct pm_sweep *sweep, struct pm_table *table)
+{
+	const struct pm_layout *layout = table->layout;
+	enum pm_status status = PM_OK;
+	uint64_t base = 0;
+	uint32_t region = 0;
+
+	for (size_t i = 0; i < layout->extents && status == PM_OK; i++) {
+		const struct pm_extent *extent = &layout->extent[i];
+
+		for (; region < extent->region; region++)
+			base += pm_region_pages(layout->region[region].length,
+			    layout->page_shift);
+		status = save_extent(sweep, table, extent,
+		    base + extent->first);
+	}
 	return status;
 }

@@ -108,6 +108,12 @@ enum pm_status pm_sweep_send(struct pm_sweep *);
 /* Write the mark of the end of a round. */
 enum pm_status pm_sweep_mark(struct pm_sweep *, uint32_t round);
 
+/*
+ * Fill a table, of a layout with the same regions, with the hashes of what
+ * the stream said.
+ */
+enum pm_status pm_sweep_save(const struct pm_sweep *, struct pm_table *);
+
 /* For its own parts: look at a page that is there, or at once at a batch. */
 enum pm_status pm_sweep_add(struct pm_sweep *, uint64_t page);
 enum pm_status pm_sweep_flush(struct pm_sweep *);
@@ -160,6 +166,22 @@ enum pm_status pm_sweep_look(struct pm_sweep *);
 /* The first known view that may have that page, or one behind it. */
 size_t pm_sweep_first_known(const struct pm_sweep *, uint64_t page);
 
-uint64_t pm_sweep_view_pages(const struct pm_sweep *, const struct pm_view *);
+/* The number of the page at an address of a view, and of its pages. */
+static inline uint64_t
+pm_sweep_number(const struct pm_sweep *sweep, const struct pm_view *view,
+    uint64_t address)
+{
+	return view->first + ((address - view->start) >>
+	    sweep->subject->about.page_shift);
+}
+
+static inline uint64_t
+pm_sweep_view_pages(const struct pm_sweep *sweep, const struct pm_view *view)
+{
+	return pm_sweep_number(sweep, view, view->end) - view->first;
+}
+
+/* Say that memory ran out; errno tells. */
+enum pm_status pm_sweep_no_memory(struct pm_sweep *);
 
 #endif /* PM_SWEEP_H */

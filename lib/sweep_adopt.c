@@ -6,21 +6,6 @@
 #include "freeze.h"
 #include "sweep.h"
 
-static enum pm_status
-no_memory(struct pm_sweep *sweep)
-{
-	return pm_fault_set(sweep->fault, PM_ERR_SYSTEM, NULL, "%s",
-	    strerror(errno));
-}
-
-static uint64_t
-number_of(const struct pm_sweep *sweep, const struct pm_view *view,
-    uint64_t address)
-{
-	return view->first + ((address - view->start) >>
-	    sweep->subject->about.page_shift);
-}
-
 /* The list may have been older than what was found to be watched. */
 static int
 is_same(const struct pm_map *a, const struct pm_map *b)
@@ -196,7 +181,7 @@ watch_held(struct pm_sweep *sweep)
 	size_t held = 0;
 
 	if (freeze == NULL)
-		return no_memory(sweep);
+		return pm_sweep_no_memory(sweep);
 	status = hold(sweep, freeze, &held);
 	subject->is_held = held == subject->processes;
 	if (status == PM_OK)
@@ -227,8 +212,8 @@ adopt_part(struct pm_sweep *sweep, struct pm_view *view, uint64_t start,
     uint64_t end, int is_known)
 {
 	const struct pm_bitmap *held = &sweep->ledger.held;
-	uint64_t from = number_of(sweep, view, start), until;
-	uint64_t last = number_of(sweep, view, end);
+	uint64_t from = pm_sweep_number(sweep, view, start), until;
+	uint64_t last = pm_sweep_number(sweep, view, end);
 	enum pm_status status;
 
 	if (is_known)
@@ -257,8 +242,9 @@ look_at_left(struct pm_sweep *sweep, const struct pm_view *old)
 	for (; start < old->end && status == PM_OK; start = until)
 		if (!is_shared(subject->view, subject->views, old, start,
 		    &until))
-			status = pm_sweep_mark_present(sweep, number_of(sweep,
-			    old, start), number_of(sweep, old, until));
+			status = pm_sweep_mark_present(sweep,
+			    pm_sweep_number(sweep, old, start),
+			    pm_sweep_number(sweep, old, until));
 	return status;
 }
 
@@ -270,7 +256,7 @@ keep_views(struct pm_sweep *sweep)
 	    (subject->views + 1) * sizeof(known[0]));
 
 	if (known == NULL)
-		return no_memory(sweep);
+		return pm_sweep_no_memory(sweep);
 	if (subject->views > 0)
 		memcpy(known, subject->view,
 		    subject->views * sizeof(known[0]));

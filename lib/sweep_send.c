@@ -1,27 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "preface.h"
 #include "sweep.h"
-
-static uint64_t
-microseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
-
-static enum pm_status
-no_memory(struct pm_sweep *sweep)
-{
-	return pm_fault_set(sweep->fault, PM_ERR_SYSTEM, NULL, "%s",
-	    strerror(errno));
-}
 
 /* Records are of one region: make it that of a page, and find it in there. */
 static enum pm_status
@@ -48,7 +30,7 @@ remember(struct pm_sweep *sweep, uint64_t number, uint64_t page,
 	sweep->id = pm_digest_add(hash, pm_digest_subtract(sweep->id,
 	    pm_hash_page(was, key, page)));
 	if (pm_ledger_set(&sweep->ledger, number, content) != PM_OK)
-		return no_memory(sweep);
+		return pm_sweep_no_memory(sweep);
 	return PM_OK;
 }
 
@@ -140,7 +122,7 @@ take_row(struct pm_sweep *sweep, unsigned count, unsigned *left)
 enum pm_status
 pm_sweep_flush(struct pm_sweep *sweep)
 {
-	uint64_t began = microseconds(), blocked = sweep->gather->blocked_us;
+	uint64_t began = pm_clock_us(), blocked = sweep->gather->blocked_us;
 	enum pm_status status;
 	uint64_t got = 0;
 	unsigned count = sweep->batched;
@@ -157,7 +139,7 @@ pm_sweep_flush(struct pm_sweep *sweep)
 		    ? take_missing(sweep, sweep->batch[i])
 		    : take(sweep, sweep->batch[i], sweep->buf +
 		    i * sweep->page_size);
-	sweep->look_us += microseconds() - began -
+	sweep->look_us += pm_clock_us() - began -
 	    (sweep->gather->blocked_us - blocked);
 	return status;
 }

@@ -10,11 +10,10 @@ static enum pm_status
 find_clean(void *arg, uint64_t start, uint64_t end)
 {
 	const struct find *find = arg;
-	const struct pm_view *view = find->view;
-	unsigned shift = find->sweep->subject->about.page_shift;
+	uint64_t from = pm_sweep_number(find->sweep, find->view, start);
 
-	pm_bitmap_set_run(&find->sweep->clean, view->first +
-	    ((start - view->start) >> shift), (end - start) >> shift);
+	pm_bitmap_set_run(&find->sweep->clean, from,
+	    pm_sweep_number(find->sweep, find->view, end) - from);
 	return PM_OK;
 }
 

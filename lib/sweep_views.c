@@ -1,30 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "sweep.h"
-
-static enum pm_status
-no_memory(struct pm_sweep *sweep)
-{
-	return pm_fault_set(sweep->fault, PM_ERR_SYSTEM, NULL, "%s",
-	    strerror(errno));
-}
 
 /* What is found of a view, as numbers of pages. */
 struct find {
 	struct pm_sweep *sweep;
 	const struct pm_view *view;
 };
-
-static uint64_t
-number_of(const struct pm_sweep *sweep, const struct pm_view *view,
-    uint64_t address)
-{
-	return view->first + ((address - view->start) >>
-	    sweep->subject->about.page_shift);
-}
 
 static enum pm_status
 find_nothing(void *arg, uint64_t start, uint64_t end)
@@ -40,8 +23,8 @@ find_written(void *arg, uint64_t start, uint64_t end)
 {
 	const struct find *find = arg;
 	struct pm_sweep *sweep = find->sweep;
-	uint64_t from = number_of(sweep, find->view, start);
-	uint64_t to = number_of(sweep, find->view, end);
+	uint64_t from = pm_sweep_number(sweep, find->view, start);
+	uint64_t to = pm_sweep_number(sweep, find->view, end);
 
 	pm_bitmap_set_run(&sweep->pending, from, to - from);
 	sweep->written += to - from;
@@ -53,8 +36,8 @@ find_again(void *arg, uint64_t start, uint64_t end)
 {
 	const struct find *find = arg;
 	struct pm_sweep *sweep = find->sweep;
-	uint64_t from = number_of(sweep, find->view, start) - sweep->slice;
-	uint64_t to = number_of(sweep, find->view, end) - sweep->slice;
+	uint64_t from = pm_sweep_number(sweep, find->view, start) - sweep->slice;
+	uint64_t to = pm_sweep_number(sweep, find->view, end) - sweep->slice;
 
 	for (; from < to && from < PM_SWEEP_SLICE; from++)
 		sweep->again[from / 64] |= UINT64_C(1) << from % 64;
@@ -86,12 +69,6 @@ pm_sweep_ask(struct pm_sweep *sweep, struct pm_view *view, uint64_t start,
 		return status;
 	view->is_lost = 1;
 	return PM_OK;
-}
-
-uint64_t
-pm_sweep_view_pages(const struct pm_sweep *sweep, const struct pm_view *view)
-{
-	return (view->end - view->start) >> sweep->subject->about.page_shift;
 }
 
 /* The first known view that may hold an address of that view, or behind. */
@@ -137,7 +114,7 @@ enum pm_status
 pm_sweep_look(struct pm_sweep *sweep)
 {
 	struct pm_map *map = calloc(sweep->knowns + 1, sizeof(map[0]));
-	enum pm_status status = map != NULL ? PM_OK : no_memory(sweep);
+	enum pm_status status = map != NULL ? PM_OK : pm_sweep_no_memory(sweep);
 
 	for (size_t i = 0; i < sweep->knowns && status == PM_OK; i++) {
 		struct pm_tracker *tracker = sweep->known[i].tracker;

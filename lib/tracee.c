@@ -10,20 +10,12 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "clock.h"
 #include "tracee.h"
 
 #define NAP_MIN_NS	20000
 #define NAP_MAX_NS	1000000
 #define TURNS		200		/* at the processor before the naps */
-
-uint64_t
-pm_tracee_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 void
 pm_tracee_status(const struct pm_tracee *tracee, const char *label,
@@ -114,7 +106,7 @@ pm_tracee_wait(struct pm_tracee *tracee, uint64_t deadline)
 			note_stop(tracee, &info);
 			return;
 		}
-		if (pm_tracee_now() >= deadline)
+		if (pm_clock_us() >= deadline)
 			return;
 		/* It stands still all the while: be there soon. */
 		if (turn < TURNS) {
@@ -161,6 +153,6 @@ pm_tracee_release(struct pm_tracee *tracee)
 	    (void *)(uintptr_t)tracee->signal) != 0) {
 		/* Killed perhaps: its parent hears of it when we did. */
 		if (tracee->stop != PM_TRACEE_RUNS)
-			pm_tracee_wait(tracee, pm_tracee_now() + 1000000);
+			pm_tracee_wait(tracee, pm_clock_us() + 1000000);
 	}
 }

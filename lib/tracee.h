@@ -29,9 +29,6 @@ struct pm_tracee {
 	int signal;		/* for PM_TRACEE_SIGNAL */
 };
 
-/* Microseconds of a clock, for deadlines. */
-uint64_t pm_tracee_now(void);
-
 /*
  * What stands behind a label like "State:" in the status of the thread, or ""
  * when nothing does.  It need not be seized.

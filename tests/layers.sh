@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 layers='
-status bytes span pagescan size meter version kernel
+status clock bytes span pagescan size meter version kernel
 kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile bitmap
 ledger procfs converge

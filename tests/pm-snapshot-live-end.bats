@@ -258,11 +258,11 @@ usage() { # MESSAGE OPTIONS...
 
 @test "options that make no sense are refused" {
 	image img 10000
-	only='an option is given that is for --live'
 	for option in --verify --force --throttle --tracker=hash \
 	    --uffd-socket=x --deadline=1s --cgroup=x --stop-command=x \
-	    --resume-command=x --cpu-limit=10 --then=stop; do
-		usage "$only" --pid $$ "$option" -o x
+	    --resume-command=x --cpu-limit=10 --then=stop --max-rounds=3 \
+	    --max-downtime=1s; do
+		usage "${option%=*} is for --live" --pid $$ "$option" -o x
 	done
 	usage '--tracker: guess: not uffd, soft-dirty or hash' --pid $$ \
 	    --live --tracker guess -o x

@@ -266,6 +266,21 @@ stops() { # while some of the stream is read
 	exec 8<&-
 }
 
+@test "a disk that is full when all is frozen lets it go on" {
+	[ "$(id -u)" -eq 0 ] || skip 'needs root'
+	giver - 16 0
+	mkdir small
+	mount -t tmpfs -o size=20M small small || skip 'nothing can be mounted'
+	run -1 --separate-stderr timeout 60 bash -c 'pm-snapshot --pid "$0" \
+	    --live --max-downtime 1us --max-rounds 1 --force >small/x' \
+	    "$target"
+	cp small/x cut.pms
+	umount small
+	[[ $stderr == *"No space left on device"* ]]
+	runs
+	run -3 pm-info cut.pms
+}
+
 @test "commands stop it and have it go on, and write nothing to the stream" {
 	giver - 8 100
 	timeout 60 pm-snapshot --pid "$target" --live \
