@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#define _GNU_SOURCE		/* madvise */
+#define _GNU_SOURCE		/* madvise, MAP_NORESERVE */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,6 +27,8 @@ struct pm_pagecache {
 	struct slot *slot;
 	uint32_t *bucket;
 	uint8_t *content;
+	void *mapped;		/* what holds it, or NULL: the heap does */
+	size_t mapped_size;
 };
 
 /* Buckets minus one: a power of two of them, no fewer than slots. */
@@ -49,23 +51,30 @@ pm_pagecache_memory(uint32_t slots, unsigned page_shift)
 }
 
 /*
- * Room for the pages, untouched.  Huge pages where the kernel gives them:
- * a fault for each page would cost as much as all that is done with it.
+ * Room for the pages, untouched: it may be for more than will ever come, or
+ * than there is memory.  Huge pages where the kernel gives them: a fault for
+ * each page would cost as much as all that is done with it.
  */
 static uint8_t *
-new_content(uint32_t slots, unsigned page_shift)
+new_content(struct pm_pagecache *cache)
 {
-	size_t size = (size_t)slots << page_shift;
-	void *content = NULL;
+	size_t size = (size_t)cache->slots << cache->page_shift;
+	void *at;
 
-	if (size >> page_shift != slots)
+	if (size >> cache->page_shift != cache->slots ||
+	    size > SIZE_MAX - HUGE_PAGE)
 		return NULL;
 	if (size < HUGE_PAGE)
 		return calloc(1, size + (size == 0));
-	if (posix_memalign(&content, HUGE_PAGE, size) != 0)
+	at = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+	    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
 		return NULL;
-	(void)madvise(content, size, MADV_HUGEPAGE);
-	return content;
+	cache->mapped = at;
+	cache->mapped_size = size + HUGE_PAGE;
+	at = (uint8_t *)at + (HUGE_PAGE - (uintptr_t)at % HUGE_PAGE);
+	(void)madvise(at, size, MADV_HUGEPAGE);
+	return at;
 }
 
 struct pm_pagecache *
@@ -81,7 +90,7 @@ pm_pagecache_new(uint32_t slots, unsigned page_shift)
 	cache->slot = calloc((size_t)slots + 1, sizeof(cache->slot[0]));
 	cache->bucket = calloc((size_t)cache->mask + 1,
 	    sizeof(cache->bucket[0]));
-	cache->content = new_content(slots, page_shift);
+	cache->content = new_content(cache);
 	if (cache->slot == NULL || cache->bucket == NULL ||
 	    cache->content == NULL) {
 		pm_pagecache_free(cache);
@@ -97,7 +106,10 @@ pm_pagecache_free(struct pm_pagecache *cache)
 		return;
 	free(cache->slot);
 	free(cache->bucket);
-	free(cache->content);
+	if (cache->mapped != NULL)
+		munmap(cache->mapped, cache->mapped_size);
+	else
+		free(cache->content);
 	free(cache);
 }
 

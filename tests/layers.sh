@@ -9,7 +9,7 @@ layers='
 status clock bytes span pagescan size meter version kernel
 kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile bitmap
-ledger procfs converge
+ledger procfs converge savefile
 crew cgroup guardian
 record net cgroup_members
 record_payload
