@@ -38,7 +38,7 @@ UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
 WAITING  = $(addprefix $B/tests/unit/,cgroup freeze guardian inject inject_death \
            inject_signal uninjected)
 BENCH    = $(patsubst %.c,$B/%,$(sort $(wildcard bench/*.c)))
-REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec)
+REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec qemu)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
 PAGES    = $(sort $(wildcard man/*.[157]))
 SCRIPTS  = $(sort $(wildcard tests/*.sh tests/fuzz/*.sh examples/*.sh bench/*.sh)) .ci/run

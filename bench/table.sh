@@ -307,7 +307,7 @@ for rows in $parts; do
 			"${rows}_rows" "$name"
 		done
 		;;
-	bitmap | tracker) ;;	# of dirty.sh and tracker.sh
+	bitmap | tracker | qemu) ;;	# of others
 	*) "${rows}_rows" ;;
 	esac
 done

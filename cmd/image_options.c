@@ -11,8 +11,8 @@ struct image_options image_options = {
 	.format = "auto", .page_size = "4K",
 };
 
-static unsigned
-page_shift(void)
+unsigned
+image_page_shift(void)
 {
 	uint64_t size = cli_size("--page-size", image_options.page_size);
 
@@ -75,6 +75,18 @@ parse_regions(uint32_t *count)
 	return region;
 }
 
+/* It has regions and pages of its own. */
+static struct pm_source *
+open_mapped(const char *path)
+{
+	struct pm_source *source;
+
+	if (image_options.regions != NULL)
+		cli_die(CLI_USAGE, "--region: %s is a migration file", path);
+	cli_check(pm_source_open_mapped(&source, path, &cli_fault));
+	return source;
+}
+
 struct pm_source *
 image_open(const char *path)
 {
@@ -83,17 +95,19 @@ image_open(const char *path)
 	const struct pm_region *cut;
 	uint32_t cuts;
 
+	if (strcmp(image_options.format, "mapped-ram") == 0)
+		return open_mapped(path);
 	if (strcmp(image_options.format, "auto") == 0)
 		cli_check(pm_source_detect(path, &format, &cli_fault));
 	else if (strcmp(image_options.format, "core") == 0)
 		format = PM_SOURCE_CORE;
 	else if (strcmp(image_options.format, "raw") != 0)
-		cli_die(CLI_USAGE, "--format: %s: not auto, raw or core",
-		    image_options.format);
+		cli_die(CLI_USAGE, "--format: %s: not auto, raw, core or "
+		    "mapped-ram", image_options.format);
 	cut = parse_regions(&cuts);
 	if (cuts > 0 && format == PM_SOURCE_CORE)
 		cli_die(CLI_USAGE, "--region: %s is a core file", path);
-	cli_check(pm_source_open_image(&source, path, format, page_shift(),
-	    cut, cuts, &cli_fault));
+	cli_check(pm_source_open_image(&source, path, format,
+	    image_page_shift(), cut, cuts, &cli_fault));
 	return source;
 }

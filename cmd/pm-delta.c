@@ -12,19 +12,21 @@
 #include "filter.h"
 
 #define PAGE_LEAST	(1u << PM_PAGE_SHIFT_MIN)
+#define FOREIGN_CACHE	(UINT64_C(4) << 30)	/* bytes of pages, and of */
+#define FOREIGN_MEMORY	(UINT64_C(5) << 30)	/* memory for as many */
 
 static const char *cache_text, *memory_text, *base_path;
 static int decode;
 
 static struct poptOption options[] = {
 	{ "cache-size", '\0', POPT_ARG_STRING, &cache_text, 0,
-	    "remember pages of SIZE bytes in all (64M)", "SIZE" },
+	    "remember pages of SIZE bytes in all (64M; of QEMU, 4G)", "SIZE" },
 	{ "base", '\0', POPT_ARG_STRING, &base_path, 0,
 	    "FILE is what the target holds before the stream", "FILE" },
 	{ "decode", 'd', POPT_ARG_NONE, &decode, 0,
 	    "restore whole pages", NULL },
 	{ "max-memory", '\0', POPT_ARG_STRING, &memory_text, 0,
-	    "for -d, refuse to remember more (1G)", "SIZE" },
+	    "for -d, refuse to remember more (1G; of QEMU, 5G)", "SIZE" },
 	POPT_TABLEEND
 };
 
@@ -54,6 +56,9 @@ new_delta(void)
 	else
 		what.cache_bytes = cli_size("--cache-size",
 		    cache_text != NULL ? cache_text : "64M");
+	/* All that it sees, in guests of usual size. */
+	if (cache_text == NULL && memory_text == NULL)
+		what.foreign_bytes = decode ? FOREIGN_MEMORY : FOREIGN_CACHE;
 	if (!decode && base_path == NULL && what.cache_bytes < PAGE_LEAST)
 		cli_die(CLI_USAGE, "--cache-size: %s: less than a page",
 		    cache_text);

@@ -11,7 +11,6 @@
 
 #include "cli.h"
 #include "codec.h"
-#include "image.h"
 #include "image_options.h"
 #include "source.h"
 #include "stream.h"
@@ -28,7 +27,7 @@ static struct poptOption options[] = {
 	    "print JSON, an object for each stream or record", NULL },
 	{ "id", '\0', POPT_ARG_STRING, &id_path, 0,
 	    "print the generation id of the image or core FILE", "FILE" },
-	IMAGE_OPTIONS,
+	IMAGE_OPTIONS("of the image: auto, raw, core or mapped-ram (auto)"),
 	POPT_TABLEEND
 };
 
@@ -367,20 +366,11 @@ static void
 show_id(void)
 {
 	struct pm_source *source = image_open(id_path);
-	struct pm_image image;
 	struct pm_digest id;
-	uint8_t *buf = pm_record_buffer();
 
-	if (buf == NULL)
-		cli_die(CLI_FAILURE, "%s", strerror(errno));
-	cli_check(pm_image_open(&image, id_path, source->region,
-	    source->regions, source->page_shift, 0, &cli_fault));
-	cli_check(pm_image_id(&image, buf, &id));
-	cli_check(source->ops->done(source));
+	cli_check(pm_source_id(source, &id));
 	fprintf(out, json ? "{\"id\":\"%s\"}\n" : "%s\n", hex(id));
-	pm_image_close(&image);
 	source->ops->close(source);
-	free(buf);
 }
 
 static void

@@ -15,6 +15,8 @@
 #include "live_options.h"
 #include "maplist.h"
 #include "outfile.h"
+#include "qemu_capture.h"
+#include "qemu_input.h"
 #include "size.h"
 #include "source.h"
 #include "table.h"
@@ -40,7 +42,7 @@ static struct poptOption options[] = {
 	{ "spool", '\0', POPT_ARG_STRING, &spool, 0,
 	    "freeze a process only for a copy to a file in DIR", "DIR" },
 	LIVE_OPTIONS,
-	IMAGE_OPTIONS,
+	IMAGE_OPTIONS("of the source: auto, raw, core, qemu, mapped-ram (auto)"),
 	{ "threads", 'j', POPT_ARG_STRING, &threads_text, 0,
 	    "compare on N threads (the processors, at most 4)", "N" },
 	{ "record-size", '\0', POPT_ARG_STRING, &record_text, 0,
@@ -167,7 +169,7 @@ close_save(struct pm_digest id)
 }
 
 static void
-report(const struct pm_source *source, const struct pm_capture_counts *counts,
+report_pages(unsigned page_shift, const struct pm_capture_counts *counts,
     const struct pm_writer *out)
 {
 	static char from[PM_DIGEST_TEXT], to[PM_DIGEST_TEXT];
@@ -176,7 +178,7 @@ report(const struct pm_source *source, const struct pm_capture_counts *counts,
 	pm_digest_text(counts->to, to);
 	cli_note("from", from);
 	cli_note("to", to);
-	cli_count("page_size", UINT64_C(1) << source->page_shift);
+	cli_count("page_size", UINT64_C(1) << page_shift);
 	cli_count("pages", counts->pages);
 	cli_count("pages_read", counts->read);
 	cli_count("pages_equal", counts->equal);
@@ -186,6 +188,13 @@ report(const struct pm_source *source, const struct pm_capture_counts *counts,
 	cli_count("records", pm_meter_get(&out->meter.records));
 	cli_count("bytes_out", pm_meter_get(&out->meter.bytes));
 	cli_count("blocked_us", counts->blocked_us);
+}
+
+static void
+report(const struct pm_source *source, const struct pm_capture_counts *counts,
+    const struct pm_writer *out)
+{
+	report_pages(source->page_shift, counts, out);
 	if (pid_text == NULL)
 		return;
 	cli_count("frozen_us", source->frozen_us);
@@ -247,10 +256,52 @@ run_live(struct pm_source *base, struct pm_table *since, int fd)
 	return cli_finish();
 }
 
+static void
+warn_foreign(const char *why)
+{
+	cli_warn("from here on the migration stream is passed on as it is: %s",
+	    why);
+}
+
+/* What QEMU writes is read once, in its order. */
+static int
+run_qemu(struct qemu_input *input, struct pm_table *since, int fd)
+{
+	struct pm_qemu_capture_options how = {
+		.record_size = record_size(PM_PAGE_SHIFT_MIN),
+		.page_shift = image_page_shift(),
+		.seen = input->seen, .seen_size = input->seen_size,
+		.since = since, .warn = warn_foreign,
+		.save = save_path != NULL ? open_save : NULL,
+	};
+	struct pm_qemu_capture_counts counts;
+	struct pm_writer out;
+	enum pm_status status;
+
+	cli_check(pm_writer_open(&out, fd, &cli_fault));
+	cli_watch(NULL, &out.meter, 0);
+	status = pm_qemu_capture_run(input->fd, &how, &out, &counts,
+	    &cli_fault);
+	if (status == PM_ERR_TRUNCATED)
+		qemu_close(input);
+	cli_check(status);
+	qemu_close(input);
+	if (save_path != NULL)
+		close_save(counts.pages.to);
+	report_pages(counts.page_shift, &counts.pages, &out);
+	cli_count("rounds", counts.rounds);
+	cli_count("bytes_foreign", counts.foreign);
+	cli_count("device_bytes", counts.device_bytes);
+	cli_count("device_us", counts.device_us);
+	pm_writer_close(&out);
+	return cli_finish();
+}
+
 int
 main(int argc, char *argv[])
 {
 	static struct pm_table since;
+	struct qemu_input input;
 	struct pm_capture_options how = { 0 };
 	struct pm_capture_counts counts;
 	struct pm_source *source;
@@ -271,6 +322,17 @@ main(int argc, char *argv[])
 	cli_keep("--base", base_path);
 	cli_keep("--since", since_path);
 	fd = cli_output();
+	if (pid_text == NULL && !live_options.live &&
+	    qemu_find(&input, cli_operand())) {
+		if (base_path != NULL || image_options.regions != NULL)
+			cli_die(CLI_USAGE, "--base and --region are for "
+			    "images, not for migration streams");
+		if (since_path != NULL)
+			cli_check(pm_table_open(&since, since_path,
+			    &cli_fault));
+		return run_qemu(&input, since_path != NULL ? &since : NULL,
+		    fd);
+	}
 	if (save_path != NULL)
 		take_stamp(pid_text != NULL ? NULL : image_path());
 	if (base_path != NULL)

@@ -331,6 +331,9 @@ prepare(struct capture *cap)
 		    "what it is compared with has pages of %u bytes, not %u",
 		    1u << old_shift, 1u << shift);
 	cap->full = pm_older_is_empty(&cap->older);
+	if (cap->source->foreign != NULL && (!cap->full ||
+	    cap->opt->base != NULL || cap->opt->save != NULL))
+		cap->source->may |= PM_MAY_SAVED;
 	cap->page_size = cap->gather.page_size = (size_t)1 << shift;
 	cap->gather.rec = pm_record_new();
 	if (cap->gather.rec == NULL)
@@ -338,6 +341,58 @@ prepare(struct capture *cap)
 		    strerror(errno));
 	cap->gather.rec->page_shift = shift;
 	return PM_OK;
+}
+
+static enum pm_status
+put_foreign(struct capture *cap, enum pm_source_part part)
+{
+	struct pm_source *source = cap->source;
+	struct pm_record *rec = cap->gather.rec;
+	enum pm_status status = PM_OK;
+	uint64_t at = 0;
+	size_t got = 1;
+
+	while (source->foreign != NULL && status == PM_OK) {
+		pm_record_clear(rec, PM_TYPE_OPAQUE);
+		status = source->foreign(source, part, at, rec->payload,
+		    PM_RECORD_PAYLOAD, &got);
+		if (status != PM_OK || got == 0)
+			break;
+		rec->stored = rec->decoded = (uint32_t)got;
+		at += got;
+		status = pm_gather_put(&cap->gather);
+	}
+	return status;
+}
+
+/* Foreign bytes may hang on the pages before them being right. */
+static enum pm_status
+mark_round(struct capture *cap)
+{
+	struct pm_round round = { .number = 1, .known = 1,
+	    .generation = cap->counts->to,
+	    .records = cap->gather.out->records,
+	    .pages = cap->gather.out->pages };
+
+	pm_record_clear(cap->gather.rec, PM_TYPE_ROUND);
+	pm_round_pack(&round, cap->gather.rec);
+	return pm_gather_put(&cap->gather);
+}
+
+/* All pages, within what stands before and behind them. */
+static enum pm_status
+put_all(struct capture *cap)
+{
+	enum pm_status status = put_foreign(cap, PM_SOURCE_BEFORE);
+
+	if (status == PM_OK)
+		status = walk(cap);
+	if (status != PM_OK || cap->source->foreign == NULL)
+		return status;
+	status = put_foreign(cap, PM_SOURCE_BEHIND);
+	if (status == PM_OK)
+		status = mark_round(cap);
+	return status == PM_OK ? put_foreign(cap, PM_SOURCE_AFTER) : status;
 }
 
 /* What was read must have stood still, on both sides. */
@@ -377,7 +432,7 @@ pm_capture_run(struct pm_source *source,
 		status = pm_preface_put(&cap.gather, source, &cap.older,
 		    cap.number, fault);
 	if (status == PM_OK)
-		status = walk(&cap);
+		status = put_all(&cap);
 	if (status == PM_OK)
 		status = finish(&cap);
 	pm_record_free(cap.gather.rec);

@@ -11,6 +11,7 @@ struct pm_delta {
 	struct pm_delta_options options;
 	struct pm_delta_counts counts;
 	int works;		/* the stream at hand does not just pass */
+	int is_foreign;		/* it has foreign bytes */
 	struct pm_held held;
 
 	uint8_t *payload;	/* scratch; decoding, exchanged with a record's */
@@ -70,7 +71,9 @@ static enum pm_status
 choose_slots(const struct pm_delta *delta, const struct pm_stream *stream,
     uint32_t *slots, struct pm_fault *fault)
 {
-	uint64_t most = delta->options.cache_bytes, fit, needed;
+	uint64_t most = delta->is_foreign && delta->options.foreign_bytes > 0
+	    ? delta->options.foreign_bytes : delta->options.cache_bytes;
+	uint64_t fit, needed;
 
 	if (delta->options.decode) {
 		*slots = stream->cache_pages;
@@ -102,6 +105,7 @@ begin_stream(struct pm_delta *delta, struct pm_record *rec,
 	    (status = pm_held_begin_stream(&delta->held, stream.page_shift,
 	    fault)) != PM_OK)
 		return status;
+	delta->is_foreign = (stream.may & PM_MAY_FOREIGN) != 0;
 	delta->works = ((stream.needs & PM_NEEDS_DELTA) != 0) == decode;
 	if (!delta->works) {
 		delta->counts.passed_streams++;
@@ -225,12 +229,53 @@ put_entry(struct pm_record *rec, uint32_t *entries, struct pm_entry entry)
 }
 
 static enum pm_status
+check_digest(const struct pm_delta *delta, const struct cursor *cursor,
+    struct pm_digest digest)
+{
+	const struct pm_record *rec = cursor->rec;
+	const char *base = cursor->base_was_used ? delta->options.base : NULL;
+
+	if (pm_digest_equal(digest, rec->digest))
+		return PM_OK;
+	return pm_fault_set(cursor->fault, base != NULL ? PM_ERR_MISMATCH
+	    : PM_ERR_CORRUPT, base, "pages %" PRIu64 " to %" PRIu64
+	    " of region %" PRIu32 " do not have the digest of their record",
+	    rec->first + rec->entry[0].page,
+	    rec->first + pm_record_span(rec) - 1, rec->region);
+}
+
+/* Whole pages, as they came. */
+static enum pm_status
+verify_pages(const struct pm_delta *delta, const struct cursor *cursor)
+{
+	const struct pm_record *rec = cursor->rec;
+	const size_t size = (size_t)1 << delta->held.page_shift;
+	uint64_t key = pm_held_key(&delta->held, rec);
+	const uint8_t *in = rec->payload;
+	struct pm_digest digest = { 0, 0 };
+
+	for (uint32_t i = 0; i < rec->entries; i++) {
+		if (!pm_entry_has_payload(rec->entry[i]))
+			continue;
+		digest = pm_digest_add(digest, pm_hash_page(
+		    pm_hash_content(in, size), key,
+		    rec->first + rec->entry[i].page));
+		in += size;
+	}
+	return check_digest(delta, cursor, digest);
+}
+
+static enum pm_status
 encode_pages(struct pm_delta *delta, struct pm_record *rec,
     struct pm_fault *fault)
 {
 	struct cursor cursor = { .rec = rec, .fault = fault };
 	uint32_t entries = 0, from = 0, to = 0, size;
+	enum pm_status verified = delta->is_foreign
+	    ? verify_pages(delta, &cursor) : PM_OK;
 
+	if (verified != PM_OK)
+		return verified;
 	for (; cursor.at < rec->entries; cursor.at++) {
 		struct pm_entry *entry = &rec->entry[cursor.at];
 		const uint8_t *out = rec->payload + from;
@@ -328,22 +373,6 @@ exchange(struct pm_delta *delta, struct pm_record *rec, uint32_t entries,
 	rec->payload = delta->payload;
 	rec->stored = rec->decoded = size;
 	delta->payload = payload;
-}
-
-static enum pm_status
-check_digest(const struct pm_delta *delta, const struct cursor *cursor,
-    struct pm_digest digest)
-{
-	const struct pm_record *rec = cursor->rec;
-	const char *base = cursor->base_was_used ? delta->options.base : NULL;
-
-	if (pm_digest_equal(digest, rec->digest))
-		return PM_OK;
-	return pm_fault_set(cursor->fault, base != NULL ? PM_ERR_MISMATCH
-	    : PM_ERR_CORRUPT, base, "pages %" PRIu64 " to %" PRIu64
-	    " of region %" PRIu32 " do not have the digest of their record",
-	    rec->first + rec->entry[0].page,
-	    rec->first + pm_record_span(rec) - 1, rec->region);
 }
 
 static enum pm_status

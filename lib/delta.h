@@ -16,6 +16,10 @@
  *	  but SAME from base	-			-
  *	ZERO, GONE		zeroes, if it is there	passed
  *
+ * Who writes a migration stream of deltas cannot check them; so the records
+ * of a stream with foreign bytes are checked by their digests here, before
+ * they are encoded.
+ *
  * The pages that a record holds, and its digest, stay as they are.  A stream
  * to encode that has deltas already, or to decode that has none, passes
  * unchanged, and its pages are forgotten.  In any other, compressed pages
@@ -36,6 +40,9 @@ struct pm_delta_options {
 	int decode;
 	uint64_t cache_bytes;	/* of pages to remember; most memory that a
 				   cache may take, to decode */
+	uint64_t foreign_bytes;	/* the same for streams with foreign bytes,
+				   whose pages come again and again; 0: the
+				   same */
 	const char *base;	/* path, kept; or NULL */
 };
 

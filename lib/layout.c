@@ -110,6 +110,23 @@ pm_layout_of_blocks(const struct pm_region *region, uint32_t regions,
 	return NULL;
 }
 
+void
+pm_layout_lead(struct pm_layout *layout, uint32_t region)
+{
+	uint64_t slot = 0;
+
+	for (size_t i = 0; i < layout->extents; i++)
+		if (layout->extent[i].region == region) {
+			layout->extent[i].slot = slot;
+			slot += layout->extent[i].pages;
+		}
+	for (size_t i = 0; i < layout->extents; i++)
+		if (layout->extent[i].region != region) {
+			layout->extent[i].slot = slot;
+			slot += layout->extent[i].pages;
+		}
+}
+
 struct pm_layout *
 pm_layout_copy(const struct pm_layout *from)
 {
@@ -268,7 +285,10 @@ pm_layout_bytes(const struct pm_layout *layout)
 
 	if (layout->extents == 0)
 		return 0;
-	last = &layout->extent[layout->extents - 1];
+	last = &layout->extent[0];
+	for (size_t i = 1; i < layout->extents; i++)
+		if (layout->extent[i].slot > last->slot)
+			last = &layout->extent[i];
 	region = &layout->region[last->region];
 	end = (last->first + last->pages) << layout->page_shift;
 	return end > region->length ? bytes - (end - region->length) : bytes;

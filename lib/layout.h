@@ -6,8 +6,9 @@
  * of one page each.  An image file holds each region as one extent, in the
  * order of their numbers; a core file holds one extent for each mapping
  * that was carried.  Tables of page hashes are numbered by the same slots.
- * Only while mappings change under it (pm_layout_remap) do extents stand in
- * another order, and some slots are of no page.
+ * Only where one region is put first (pm_layout_lead), or mappings change
+ * under it (pm_layout_remap), do extents stand in another order; with the
+ * latter, some slots are of no page.
  */
 #ifndef PM_LAYOUT_H
 #define PM_LAYOUT_H
@@ -20,8 +21,8 @@
 struct pm_extent {
 	uint32_t region;	/* number of it */
 	uint64_t first, pages;	/* of the region */
-	uint64_t slot;		/* of the first page; dense, from 0,
-				   unless remapped */
+	uint64_t slot;		/* of the first page; dense, from 0, and
+				   ascending unless led or remapped */
 };
 
 struct pm_layout {
@@ -63,6 +64,12 @@ enum pm_status pm_layout_add_extent(struct pm_layout *, uint32_t region,
 struct pm_layout *pm_layout_of_blocks(const struct pm_region *region,
     uint32_t regions, unsigned page_shift, int old);
 
+/*
+ * Give the first slots to that region, and those behind them to the others,
+ * in order.  The slots were dense and ascending.
+ */
+void pm_layout_lead(struct pm_layout *, uint32_t region);
+
 /* Another of the same, or NULL when memory ran out. */
 struct pm_layout *pm_layout_copy(const struct pm_layout *);
 
@@ -79,7 +86,7 @@ struct pm_layout *pm_layout_remap(const struct pm_layout *now,
 struct pm_place pm_layout_find(const struct pm_layout *, uint32_t region,
     uint64_t page);
 
-/* The number of the region with that key, or UINT32_MAX. */
+/* The number of the region with that key, or UINT32_MAX for none. */
 uint32_t pm_layout_region(const struct pm_layout *, uint64_t key);
 
 /* What regions add to the id of their memory; those of no length nothing. */
@@ -87,8 +94,8 @@ struct pm_digest pm_layout_id(const struct pm_region *region,
     uint32_t regions);
 
 /*
- * Bytes that the slots take in a file; the last page of an image's last
- * region may be a part of one.
+ * Bytes that the slots take in a file; the last page of the region that
+ * stands last in it may be a part of one.
  */
 uint64_t pm_layout_bytes(const struct pm_layout *);
 

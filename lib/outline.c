@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,4 +116,46 @@ pm_outline_layout(const struct pm_outline *outline, enum pm_status *status)
 		    PM_ERR_CORRUPT, NULL, "a mapping lies outside the region")
 		    : no_memory(outline);
 	return layout;
+}
+
+/* The names of all regions, as far as there is room for them. */
+static void
+list_names(const struct pm_outline *outline, char *text, size_t room)
+{
+	size_t size = 0;
+
+	snprintf(text, room, "none");
+	for (uint32_t i = 0; i < outline->regions; i++) {
+		const char *name = outline->region[i].name;
+		const char *comma = size > 0 ? ", " : "";
+
+		if (outline->region[i].length == 0)
+			continue;
+		if (strlen(comma) + strlen(name) + sizeof(", ...") >
+		    room - size) {
+			snprintf(text + size, room - size, "%s...", comma);
+			return;
+		}
+		size += (size_t)snprintf(text + size, room - size, "%s%s",
+		    comma, name);
+	}
+}
+
+enum pm_status
+pm_outline_choose(const struct pm_outline *outline, const char *name,
+    uint32_t *region)
+{
+	char names[128];
+
+	if (pm_outline_is_process(outline))
+		return pm_fault_set(outline->fault, PM_ERR_REFUSED, NULL,
+		    "the stream is of a process, which makes a core file and "
+		    "no image of one region");
+	for (*region = 0; *region < outline->regions; ++*region)
+		if (outline->region[*region].length > 0 &&
+		    strcmp(outline->region[*region].name, name) == 0)
+			return PM_OK;
+	list_names(outline, names, sizeof(names));
+	return pm_fault_set(outline->fault, PM_ERR_MISMATCH, NULL,
+	    "the stream has no region %.64s, but: %s", name, names);
 }

@@ -46,4 +46,12 @@ int pm_outline_is_process(const struct pm_outline *);
 struct pm_layout *pm_outline_layout(const struct pm_outline *,
     enum pm_status *status);
 
+/*
+ * The number of the region of that name which is a block of memory and not
+ * gone.  PM_ERR_MISMATCH, naming those that there are; PM_ERR_REFUSED for a
+ * process.
+ */
+enum pm_status pm_outline_choose(const struct pm_outline *, const char *name,
+    uint32_t *region);
+
 #endif /* PM_OUTLINE_H */

@@ -99,15 +99,14 @@ pm_preface_mappings(struct pm_gather *gather, const struct pm_source *source,
 }
 
 enum pm_status
-pm_preface_put(struct pm_gather *gather, const struct pm_source *source,
-    const struct pm_older *older, uint32_t *number, struct pm_fault *fault)
+pm_preface_begin(struct pm_gather *gather, const struct pm_source *source,
+    const struct pm_older *older)
 {
-	struct preface pre = { gather, source, older, number, fault };
 	struct pm_stream stream = {
 		.version = PM_VERSION_MAX,
 		.page_shift = source->page_shift,
+		.may = source->may,
 	};
-	enum pm_status status;
 
 	if (older->since != NULL)
 		stream.from = older->since->id;
@@ -115,9 +114,27 @@ pm_preface_put(struct pm_gather *gather, const struct pm_source *source,
 		stream.needs |= PM_NEEDS_LATE_FROM;
 	pm_record_clear(gather->rec, PM_TYPE_STREAM);
 	pm_stream_pack(&stream, gather->rec);
-	status = pm_gather_put(gather);
+	return pm_gather_put(gather);
+}
+
+enum pm_status
+pm_preface_regions(struct pm_gather *gather, const struct pm_source *source,
+    const struct pm_older *older, uint32_t *number, struct pm_fault *fault)
+{
+	struct preface pre = { gather, source, older, number, fault };
+
+	return put_regions(&pre);
+}
+
+enum pm_status
+pm_preface_put(struct pm_gather *gather, const struct pm_source *source,
+    const struct pm_older *older, uint32_t *number, struct pm_fault *fault)
+{
+	enum pm_status status = pm_preface_begin(gather, source, older);
+
 	if (status == PM_OK)
-		status = put_regions(&pre);
+		status = pm_preface_regions(gather, source, older, number,
+		    fault);
 	if (status == PM_OK)
 		status = pm_preface_mappings(gather, source, fault);
 	return status;

@@ -18,6 +18,13 @@
 enum pm_status pm_preface_put(struct pm_gather *, const struct pm_source *,
     const struct pm_older *, uint32_t *number, struct pm_fault *);
 
+/* Its first part, the STREAM record, and its second, the regions. */
+enum pm_status pm_preface_begin(struct pm_gather *, const struct pm_source *,
+    const struct pm_older *);
+enum pm_status pm_preface_regions(struct pm_gather *,
+    const struct pm_source *, const struct pm_older *, uint32_t *number,
+    struct pm_fault *);
+
 /*
  * Write the list of mappings of a process, which may come anew within the
  * stream.  What was gathered is to be flushed before, the record cleared

@@ -14,10 +14,12 @@ struct pm_restore {
 	struct pm_fault *fault;
 	struct pm_restore_counts counts;
 
+	struct pm_product product;
 	struct pm_outline outline;	/* of the stream at hand; who reads
 					   may be ahead */
 	struct pm_resolve resolve;
 	int begun;			/* the target is ready */
+	struct pm_digest proved_id;	/* the last one */
 };
 
 struct pm_restore *
@@ -32,6 +34,8 @@ pm_restore_new(struct pm_target *target, pm_restore_proved *proved,
 	restore->proved = proved;
 	restore->arg = arg;
 	restore->fault = fault;
+	pm_product_open(&restore->product, PM_PRODUCT_WHOLE, NULL,
+	    target->path, fault);
 	if (pm_outline_open(&restore->outline, fault) == PM_OK &&
 	    pm_resolve_open(&restore->resolve, restore->outline.region,
 	    target, fault) == PM_OK)
@@ -45,9 +49,19 @@ pm_restore_free(struct pm_restore *restore)
 {
 	if (restore == NULL)
 		return;
+	pm_product_close(&restore->product);
 	pm_outline_close(&restore->outline);
 	pm_resolve_close(&restore->resolve);
 	free(restore);
+}
+
+void
+pm_restore_make(struct pm_restore *restore, enum pm_product_kind kind,
+    const char *region)
+{
+	pm_product_open(&restore->product, kind, region,
+	    restore->target->path, restore->fault);
+	pm_target_keep(restore->target);
 }
 
 struct pm_restore_counts
@@ -73,7 +87,7 @@ begin(struct pm_restore *restore)
 
 	restore->begun = 1;
 	restore->resolve.page_size = (size_t)1 << outline->stream.page_shift;
-	plan.layout = pm_outline_layout(outline, &status);
+	plan.layout = pm_product_layout(&restore->product, outline, &status);
 	if (status == PM_OK && (!plan.fresh || (needs & PM_NEEDS_DELTA) != 0)
 	    && (plan.old_layout = pm_layout_of_blocks(outline->region,
 	    outline->regions, outline->stream.page_shift, !plan.fresh))
@@ -331,6 +345,13 @@ take_round(struct pm_restore *restore, const struct pm_record *rec)
 }
 
 static enum pm_status
+tell(struct pm_restore *restore)
+{
+	return restore->proved == NULL ? PM_OK
+	    : restore->proved(restore->arg, restore->proved_id);
+}
+
+static enum pm_status
 take_end(struct pm_restore *restore, const struct pm_record *rec)
 {
 	struct pm_target *target = restore->target;
@@ -360,10 +381,26 @@ take_end(struct pm_restore *restore, const struct pm_record *rec)
 		return status;
 	restore->begun = 0;
 	restore->counts.generations++;
+	restore->proved_id = end.to;
 	if ((status = pm_target_commit(target)) != PM_OK)
 		return status;
-	return restore->proved != NULL
-	    ? restore->proved(restore->arg, end.to) : PM_OK;
+	return target->is_kept ? PM_OK : tell(restore);
+}
+
+enum pm_status
+pm_restore_finish(struct pm_restore *restore, int broke)
+{
+	struct pm_target *target = restore->target;
+	enum pm_status status;
+	uint64_t size = 0;
+
+	if (target->kept.fd < 0 ||
+	    (broke && !pm_product_outlives(&restore->product)))
+		return PM_OK;
+	status = pm_product_make(&restore->product, &target->old, &size);
+	if (status == PM_OK)
+		status = pm_target_finish(target, size);
+	return status == PM_OK ? tell(restore) : status;
 }
 
 enum pm_status
@@ -376,9 +413,8 @@ pm_restore_take(struct pm_restore *restore, const struct pm_record *rec)
 		status = take_list(restore);
 	if (status == PM_OK)
 		status = pm_outline_take(&restore->outline, rec);
-	if (status == PM_OK && rec->type == PM_TYPE_OPAQUE)
-		status = pm_fault_set(restore->fault, PM_ERR_REFUSED, NULL,
-		    "holds foreign bytes that an image has no place for");
+	if (status == PM_OK)
+		status = pm_product_take(&restore->product, rec);
 	if (status != PM_OK || (rec->type != PM_TYPE_PAGES &&
 	    rec->type != PM_TYPE_ROUND && rec->type != PM_TYPE_END))
 		return status;

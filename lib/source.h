@@ -44,11 +44,25 @@ struct pm_source_ops {
 	void (*close)(struct pm_source *);
 };
 
+/* Where bytes of another format stand among the pages of a source. */
+enum pm_source_part {
+	PM_SOURCE_BEFORE,	/* the first page */
+	PM_SOURCE_BEHIND,	/* the last page */
+	PM_SOURCE_AFTER,	/* the mark of the round that these make */
+};
+
 struct pm_source {
 	const struct pm_source_ops *ops;
+	/*
+	 * The foreign bytes of that part from byte at on, as many as there is
+	 * room for; *got is 0 behind the last.  NULL: it has none.
+	 */
+	enum pm_status (*foreign)(struct pm_source *, enum pm_source_part,
+	    uint64_t at, uint8_t *out, size_t room, size_t *got);
 	struct pm_fault *fault;
 	int is_shared;			/* several threads may call read at
 					   once, while one calls span */
+	uint32_t may;			/* features of its stream */
 	unsigned page_shift;
 	uint32_t regions;
 	struct pm_region *region;	/* numbered in order; the source's */
@@ -67,6 +81,9 @@ pm_source_has(const struct pm_source *source, uint64_t key)
 			return 1;
 	return 0;
 }
+
+/* Read all of it, and be done: the id of the generation that it is. */
+enum pm_status pm_source_id(struct pm_source *, struct pm_digest *id);
 
 enum pm_source_format {
 	PM_SOURCE_RAW,		/* bytes of memory and nothing else */
@@ -89,6 +106,15 @@ enum pm_status pm_source_detect(const char *path, enum pm_source_format *,
 enum pm_status pm_source_open_image(struct pm_source **, const char *path,
     enum pm_source_format, unsigned page_shift, const struct pm_region *cut,
     uint32_t cuts, struct pm_fault *);
+
+/*
+ * A migration file of QEMU's in which pages have fixed places
+ * (mapped_ram.h), bare or as libvirt's sparse save image.  Its blocks of RAM
+ * are the regions, and all else is foreign bytes, as a stream of a QEMU
+ * without that capability would have them.
+ */
+enum pm_status pm_source_open_mapped(struct pm_source **, const char *path,
+    struct pm_fault *);
 
 struct pm_process_options {
 	const char *const *glob;	/* NULL-terminated names of mappings

@@ -333,10 +333,13 @@ pm_subject_open_file(struct pm_subject **subject, struct pm_source *source,
 	struct shared *shared;
 
 	*subject = NULL;
-	if (source->mappings > 0) {
+	if (source->mappings > 0 || source->foreign != NULL) {
+		const char *what = source->mappings > 0 ? "core"
+		    : "migration";
+
 		source->ops->close(source);
-		return pm_fault_set(fault, PM_ERR_REFUSED, path, "is a core "
-		    "file, which nobody has in use as memory");
+		return pm_fault_set(fault, PM_ERR_REFUSED, path, "is a %s "
+		    "file, which nobody has in use as memory", what);
 	}
 	shared = calloc(1, sizeof(*shared));
 	if (shared == NULL) {

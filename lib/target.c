@@ -120,7 +120,8 @@ bring_old(struct pm_target *target, const struct pm_target_plan *plan)
 		return fail(target, status);
 	move.copy = move.copy && !target->cloned;
 	if (move.copy && (status = pm_target_check_space(target,
-	    target->old.fd, "; --in-place needs none")) != PM_OK)
+	    target->old.fd, target->is_kept ? "" :
+	    "; --in-place needs none")) != PM_OK)
 		return status;
 	if ((target->trusted = pm_target_trust(target, &known)))
 		move.known = &known;
@@ -227,19 +228,31 @@ begin_from_old(struct pm_target *target, struct pm_target_plan *plan)
 	return target->in_place ? PM_OK : pm_target_set_length(target, 1);
 }
 
+/* Where it is kept, only what this run has made; else, what has the name. */
+static int
+has_old(const struct pm_target *target)
+{
+	return target->is_kept ? target->old.layout != NULL
+	    : target->lock >= 0;
+}
+
 enum pm_status
 pm_target_begin(struct pm_target *target, struct pm_target_plan *plan)
 {
 	int leans = !plan->fresh || plan->old_layout != NULL;
 
-	if (target->torn && leans)
+	if (target->torn && leans && !target->is_kept)
 		return pm_fault_set(target->fault, PM_ERR_MISMATCH,
 		    target->path, "was left torn by an --in-place that did "
 		    "not end; apply a full stream to it");
-	if (leans && target->lock >= 0)
+	if (leans && has_old(target))
 		return begin_from_old(target, plan);
 	if (plan->fresh)
 		return begin_fresh(target, plan);
+	if (target->is_kept)
+		return pm_fault_set(target->fault, PM_ERR_MISMATCH,
+		    target->path, "is no image that is read, and the stream "
+		    "is not a full one; put that before it");
 	return pm_fault_set(target->fault, PM_ERR_MISMATCH, target->path,
 	    "does not exist, and the stream is not a full one");
 }
@@ -278,8 +291,16 @@ publish(struct pm_target *target)
 	return PM_OK;
 }
 
-enum pm_status
-pm_target_commit(struct pm_target *target)
+static void
+clear_mark(struct pm_target *target)
+{
+	if (target->marked || target->torn)
+		(void)unlink(target->torn_path);
+	target->marked = target->torn = 0;
+}
+
+static enum pm_status
+put_in_place(struct pm_target *target)
 {
 	enum pm_status status = pm_target_set_length(target, 0);
 
@@ -289,10 +310,22 @@ pm_target_commit(struct pm_target *target)
 		status = fail(target, PM_ERR_WRITE);
 	if (status != PM_OK)
 		return status;
-	if (target->marked || target->torn)
-		(void)unlink(target->torn_path);
-	target->marked = target->torn = 0;
+	clear_mark(target);
 	pm_target_commit_table(target);
+	return PM_OK;
+}
+
+enum pm_status
+pm_target_commit(struct pm_target *target)
+{
+	enum pm_status status;
+
+	if (target->is_kept) {
+		pm_outfile_drop(&target->kept);
+		target->kept = target->file;
+		target->file = (struct pm_outfile){ .fd = -1 };
+	} else if ((status = put_in_place(target)) != PM_OK)
+		return status;
 	/* The next stream of a chain finds it as its old generation. */
 	pm_image_close(&target->old);
 	target->old = target->image;
@@ -302,4 +335,19 @@ pm_target_commit(struct pm_target *target)
 	target->old_id = target->id;
 	target->old_known = 1;
 	return PM_OK;
+}
+
+enum pm_status
+pm_target_finish(struct pm_target *target, uint64_t size)
+{
+	enum pm_status status;
+
+	pm_outfile_drop(&target->file);
+	target->file = target->kept;
+	target->kept = (struct pm_outfile){ .fd = -1 };
+	if (ftruncate(target->file.fd, (off_t)size) != 0)
+		return fail(target, PM_ERR_WRITE);
+	if ((status = publish(target)) == PM_OK)
+		clear_mark(target);
+	return status;
 }

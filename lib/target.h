@@ -9,6 +9,10 @@
  * neither.  A page table beside it, NAME.pm-table, saves reading all of the
  * old generation to know its id; whoever trusts it trusts that nothing
  * wrote to the file without changing its times.
+ *
+ * The target may be another file than an image of the memory, which is made
+ * of one when that takes its place, at the end of the input: one region of
+ * it, or a migration file.  What is there before is not looked at then.
  */
 #ifndef PM_TARGET_H
 #define PM_TARGET_H
@@ -25,6 +29,8 @@
 struct pm_target {
 	const char *path;
 	int in_place, trust_table;
+	int is_kept;			/* from its generations another file is
+					   made at the end */
 	struct pm_fault *fault;
 
 	struct pm_image old;		/* what there was; layout NULL: none */
@@ -39,6 +45,8 @@ struct pm_target {
 	struct pm_table table;		/* of image, if fd >= 0 */
 
 	struct pm_outfile file, table_file;
+	struct pm_outfile kept;		/* the last generation, if is_kept;
+					   old has its pages */
 	int lock, torn, marked, is_device;
 	char torn_path[PATH_MAX], table_path[PATH_MAX];
 	uint8_t *buf;			/* PM_PAYLOAD_MAX */
@@ -67,6 +75,12 @@ enum pm_status pm_target_open(struct pm_target *, const char *path,
     int in_place, int trust_table, struct pm_fault *);
 
 /*
+ * Keep each generation for the next one or for pm_target_finish, and look at
+ * nothing that is there: before any begins, not in place nor with a table.
+ */
+void pm_target_keep(struct pm_target *);
+
+/*
  * Make image ready to be written: hold what the old generation held.
  * PM_ERR_MISMATCH when that is not what the stream starts from.
  */
@@ -91,8 +105,17 @@ enum pm_status pm_target_remap(struct pm_target *, struct pm_layout *plain,
 enum pm_status pm_target_settle(struct pm_target *,
     const struct pm_maplist *list);
 
-/* The generation is proved: make it durable and put it in its place. */
+/*
+ * The generation is proved: make it durable and put it in its place, unless
+ * it is kept.
+ */
 enum pm_status pm_target_commit(struct pm_target *);
+
+/*
+ * What was kept was made what it is to be, and is so many bytes long: make it
+ * durable and put it in its place.
+ */
+enum pm_status pm_target_finish(struct pm_target *, uint64_t size);
 
 /* Forget what was not committed, and release all. */
 void pm_target_close(struct pm_target *);

@@ -82,6 +82,7 @@ pm_target_open(struct pm_target *target, const char *path, int in_place,
 		.path = path, .in_place = in_place,
 		.trust_table = trust_table, .fault = fault,
 		.file = { .fd = -1 }, .table_file = { .fd = -1 },
+		.kept = { .fd = -1 },
 		.table = { .fd = -1 }, .lock = -1, .old = { .fd = -1 },
 		.image = { .fd = -1 },
 	};
@@ -111,6 +112,12 @@ pm_target_open(struct pm_target *target, const char *path, int in_place,
 }
 
 void
+pm_target_keep(struct pm_target *target)
+{
+	target->is_kept = 1;
+}
+
+void
 pm_target_close(struct pm_target *target)
 {
 	/* The descriptor of the table is that of its file. */
@@ -120,6 +127,7 @@ pm_target_close(struct pm_target *target)
 	pm_image_close(&target->old);
 	pm_outfile_drop(&target->file);
 	pm_outfile_drop(&target->table_file);
+	pm_outfile_drop(&target->kept);
 	pm_layout_free(target->plain);
 	target->plain = NULL;
 	if (target->lock >= 0)

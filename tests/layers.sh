@@ -11,11 +11,11 @@ kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile bitmap
 ledger procfs converge savefile
 crew cgroup guardian
-record net cgroup_members
-record_payload
-wire xbzrle codec layout pagecache
-codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze sigframe tracee pagemap
-restorer
+record net cgroup_members qemu_out
+record_payload qemu
+wire xbzrle codec layout pagecache qemu_head qemu_tail
+mapped_ram codec_zlib codec_lz4 codec_zstd qemu_pages maplist stream table maps freeze sigframe tracee pagemap
+mapped_head restorer
 inject_lead
 inject_thread
 inject
@@ -23,17 +23,17 @@ handover stop tracker
 tracker_uffd tracker_soft tracker_hash mappers
 stream_writer core mapfile gather outline
 image process
-move
+move product
 base source target
 subject
 subject_process subject_file
-held older resolve source_image source_process source_spool target_open target_file target_table target_remap
+held older resolve source_image source_mapped source_process source_spool target_open target_file target_table target_remap
 chunk preface
 sweep
 sweep_adopt sweep_send sweep_views sweep_settle
 live
 capture delta squeeze restore
-filter relay
+filter relay qemu_capture qemu_emit
 ring
 '
 bad=0

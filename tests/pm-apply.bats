@@ -886,8 +886,169 @@ golden() { # NAME: the bytes of that golden stream
 	"$BATS_TEST_DIRNAME/unhex.sh" \
 	    <"$BATS_TEST_DIRNAME/golden/good-opaque.hex" >s.pms
 	run -1 --separate-stderr pm-apply target <s.pms
-	[[ "$stderr" == *"holds foreign bytes that an image has no place for" ]]
+	[[ "$stderr" == *"holds foreign bytes that an image has no place for: give --region NAME, or --format=qemu" ]]
 	[ ! -e target ]
+}
+
+# Each generation is of three regions, the last one of no whole pages.
+cut=(--region low:0:128K --region mid:1M:256K --region high:0x100000000:)
+
+part() { # NAME FILE: what that region holds of an image that was cut so
+	case $1 in
+	low) head -c 131072 "$2" ;;
+	mid) tail -c +131073 "$2" | head -c 262144 ;;
+	high) tail -c +393217 "$2" ;;
+	esac
+}
+
+@test "one region of a full stream becomes an image" {
+	generations 3000001 "${cut[@]}"
+	for name in low mid high; do
+		part $name g0 >want
+		[ "$(pm-apply --region $name target <full.pms)" = \
+		    "$(pm-info --id g0 "${cut[@]}")" ]
+		cmp want target
+		[ "$(stat -c %a target)" = 600 ]
+		rm target
+		pm-delta full.pms | pm-compress |
+		    pm-apply --region $name target >told
+		cmp want target
+	done
+	# What is there is replaced, whatever it is, and keeps its mode.
+	printf torn >target.pm-torn
+	chmod 640 target
+	pm-apply --region mid target <full.pms
+	part mid g0 | cmp - target
+	[ "$(stat -c %a target)" = 640 ]
+	[ ! -e target.pm-torn ]
+	[ "$(blocks target)" -le "$(($(blocks g0) + 16))" ]
+}
+
+@test "of one region, a chain puts its last generation in place" {
+	generations 3000001 "${cut[@]}"
+	pm-info --id g3 "${cut[@]}" >id
+	for name in low mid high; do
+		part $name g3 >want
+		cat full.pms late1.pms 2.pms 3.pms |
+		    pm-apply --stats stats --region $name target >told
+		cmp want target
+		cmp id told
+		[ "$(value stats generations)" -eq 4 ]
+	done
+	# A file system that cannot clone makes no difference.
+	! is_root || {
+		shm=$(mktemp -d -p /dev/shm)
+		cat full.pms 1.pms late2.pms 3.pms |
+		    pm-apply --region high "$shm/target"
+		cmp want "$shm/target"
+	}
+	[ "$(names | grep -c target)" -eq 1 ]
+}
+
+@test "of one region, a chain that breaks leaves the last that was proved" {
+	generations 3000001 "${cut[@]}"
+	pm-info --id g1 "${cut[@]}" >id
+	part mid g1 >want
+	cat full.pms 1.pms 2.pms >chain.pms
+	for cut_off in 1 100 5000; do
+		rm -f target
+		run -3 --separate-stderr bash -c 'head -c "-$1" chain.pms |
+		    pm-apply --region mid target >told' bash $cut_off
+		[ "${#stderr_lines[@]}" -eq 1 ]
+		cmp want target
+		cmp id told
+	done
+	flip chain.pms "$(($(size full.pms) + $(size 1.pms) + 1000))"
+	refused_region() { run -3 pm-apply --region mid target <chain.pms; }
+	refused_region
+	cmp want target
+	# Before anything is proved, nothing happens.
+	image target 5000
+	for ((at = 100; at < $(size full.pms); at += 100003)); do
+		head -c "$at" full.pms >short.pms
+		untouched run -3 pm-apply --region mid target <short.pms
+		[ "${#lines[@]}" -eq 1 ]
+	done
+}
+
+@test "of one region, a target that was killed is the old one" {
+	generations 3000001 "${cut[@]}"
+	image target 5000
+	before=$(state target)
+	fed pm-apply --region mid target
+	cat full.pms 1.pms >&6
+	head -c 1000 2.pms >&6
+	eventually reads_all
+	killed
+	[ "$(state target)" = "$before" ]
+	[ ! -s told ]
+}
+
+# It has the second file without a name, for the stream that came last.
+reads_all() {
+	[ "$(find "/proc/$fed/fd" -lname '*(deleted)' | wc -l)" -ge 2 ]
+}
+
+@test "of one region, what cannot be done is refused" {
+	generations 3000001 "${cut[@]}"
+	part high g0 >target
+	untouched refused 3 "has no region none, but: low, mid, high" \
+	    --region none <full.pms
+	untouched refused 3 "has no region mi, but: low, mid, high" \
+	    --region mi <full.pms
+	untouched refused 3 "has no region a?b, but: low, mid, high" \
+	    --region $'a\x01b' <full.pms
+	untouched refused 3 "the stream is not a full one; put that before it" \
+	    --region mid <1.pms
+	untouched refused 3 "the stream is not a full one; put that before it" \
+	    --region mid <late1.pms
+	for how in --in-place --trust-table; do
+		run -2 --separate-stderr pm-apply --region mid $how target \
+		    <full.pms
+		[[ "$stderr" == *"--region replaces TARGET without reading it; leave $how out"* ]]
+	done
+	"$BATS_TEST_DIRNAME/unhex.sh" \
+	    <"$BATS_TEST_DIRNAME/golden/good-process.hex" >s.pms
+	untouched refused 1 "is of a process" --region process <s.pms
+	# Many and long names are not all told.
+	many=() long=$(printf %0200d 0)
+	for i in 1 2 3; do many+=(--region "$long$i:0:4096"); done
+	head -c 12288 g0 >small
+	pm-snapshot "${many[@]}" -o s.pms small
+	untouched refused 3 "has no region x, but: ..." --region x <s.pms
+}
+
+@test "of one region, regions may come, go and change" {
+	helper scatter 1 200000 img
+	head -c 131072 img >g0
+	cp img g1
+	head -c 65536 img >g2
+	ab() { echo --region "a:0:$1" --region b:16M:; }
+	# shellcheck disable=SC2046
+	{
+		pm-snapshot $(ab 64K) --save-table t0 -o full.pms g0
+		pm-snapshot $(ab 128K) --since t0 --save-table t1 -o 1.pms g1
+		pm-snapshot --region a:0: --since t1 -o 2.pms g2
+	}
+	tail -c +131073 g1 >b1
+	cat full.pms 1.pms | pm-apply --region b target
+	cmp b1 target
+	cat full.pms 1.pms 2.pms | pm-apply --region a target
+	cmp g2 target
+	# It goes: what was proved before is what there is.
+	rm target
+	run -3 --separate-stderr bash -c 'cat full.pms 1.pms 2.pms |
+	    pm-apply --region b target'
+	[[ "$stderr" == *"has no region b, but: a" ]]
+	[ "${#lines[@]}" -eq 1 ]
+	cmp b1 target
+}
+
+@test "of one region, foreign bytes are passed over" {
+	"$BATS_TEST_DIRNAME/unhex.sh" \
+	    <"$BATS_TEST_DIRNAME/golden/good-opaque.hex" >s.pms
+	pm-apply --region pc.ram target <s.pms
+	head -c 4096 /dev/zero | tr '\0' r | cmp - target
 }
 
 @test "rounds, skippable records and all golden streams apply" {

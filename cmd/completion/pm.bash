@@ -17,7 +17,7 @@ _pm_options() { # PROGRAM: its options
 	pm-compress)
 		echo -c --codec -l --level -j --threads -d --decode ;;
 	pm-apply)
-		echo --in-place --trust-table -j --threads ;;
+		echo --in-place --trust-table --format --region -j --threads ;;
 	pm-info)
 		echo --list --verify --json --id --format --region --page-size ;;
 	pm-send)
@@ -56,7 +56,11 @@ _pm_argument() { # OPTION WORD
 	--pid)
 		_pm_reply -W "$(cd /proc && echo [0-9]*)" -- "$2" ;;
 	--format)
-		_pm_reply -W 'auto raw core' -- "$2" ;;
+		case $program in
+		pm-apply) _pm_reply -W 'image qemu mapped-ram' -- "$2" ;;
+		pm-snapshot) _pm_reply -W 'auto raw core qemu mapped-ram' -- "$2" ;;
+		*) _pm_reply -W 'auto raw core mapped-ram' -- "$2" ;;
+		esac ;;
 	-c | --codec)
 		_pm_reply -W 'zstd lz4 zlib' -- "$2" ;;
 	--page-size)

@@ -201,7 +201,8 @@ static void
 make_delta(struct pm_delta **delta, int decode, uint64_t bytes,
     const char *base)
 {
-	struct pm_delta_options options = { decode, bytes, base };
+	struct pm_delta_options options = { .decode = decode,
+	    .cache_bytes = bytes, .base = base };
 
 	pm_delta_free(*delta);
 	*delta = pm_delta_new(&options);

@@ -284,10 +284,43 @@ test_mappings(void)
 	CHECK(list.count == 0 && list.mapping == NULL);
 }
 
+static void
+test_lead(void)
+{
+	struct pm_layout *layout = blocks(4, (uint64_t[]){ 8192, 5, 12288,
+	    4097 });
+	struct pm_layout *same = pm_layout_copy(layout);
+	uint64_t taken = 0;
+
+	CHECK(pm_layout_bytes(layout) == 2 * 4096 + 4096 + 3 * 4096 + 4097);
+	pm_layout_lead(layout, 0);
+	CHECK(pm_layout_equal(layout, same));
+	pm_layout_lead(layout, 2);
+	CHECK(!pm_layout_equal(layout, same) && layout->slots == 8);
+	CHECK(pm_layout_find(layout, 2, 0).slot == 0);
+	CHECK(pm_layout_find(layout, 0, 0).slot == 3);
+	CHECK(pm_layout_find(layout, 1, 0).slot == 5);
+	CHECK(pm_layout_find(layout, 3, 1).slot == 7);
+	CHECK(pm_layout_find(layout, 3, 1).pages == 1);
+	for (size_t i = 0; i < layout->extents; i++)
+		for (uint64_t n = 0; n < layout->extent[i].pages; n++)
+			taken |= UINT64_C(1) << (layout->extent[i].slot + n);
+	CHECK(taken == 0xff);
+	/* The file ends with a part of a page of whoever is last. */
+	CHECK(pm_layout_bytes(layout) == 6 * 4096 + 4097);
+	pm_layout_free(layout);
+	layout = pm_layout_copy(same);
+	pm_layout_lead(layout, 3);
+	CHECK(pm_layout_bytes(layout) == 8 * 4096);
+	pm_layout_free(layout);
+	pm_layout_free(same);
+}
+
 int
 main(void)
 {
 	test_find();
+	test_lead();
 	test_agree();
 	test_extents();
 	test_remap();

@@ -31,7 +31,7 @@ chance(uint64_t below)
 	return (state >> 11) % below;
 }
 
-static enum pm_status
+static inline enum pm_status
 store(void *arg, struct iovec *iov, int count)
 {
 	(void)arg;
@@ -44,7 +44,7 @@ store(void *arg, struct iovec *iov, int count)
 	return PM_OK;
 }
 
-static enum pm_status
+static inline enum pm_status
 fetch(void *arg, struct iovec *iov, int count)
 {
 	size_t wants = 0;
@@ -61,7 +61,7 @@ fetch(void *arg, struct iovec *iov, int count)
 	return PM_OK;
 }
 
-static void
+static inline void
 put(void)
 {
 	if (pm_writer_put(&writer, rec) != PM_OK) {
@@ -70,7 +70,7 @@ put(void)
 	}
 }
 
-static void
+static inline void
 put_stream(unsigned page_shift, struct pm_digest from, uint32_t needs)
 {
 	struct pm_stream stream = { .version = 1, .page_shift = page_shift,
@@ -82,7 +82,7 @@ put_stream(unsigned page_shift, struct pm_digest from, uint32_t needs)
 	put();
 }
 
-static void
+static inline void
 put_round(struct pm_digest is)
 {
 	struct pm_round round = { .number = 1, .known = 1, .generation = is,
@@ -93,14 +93,14 @@ put_round(struct pm_digest is)
 	put();
 }
 
-static void
+static inline void
 put_end(struct pm_digest from, struct pm_digest to)
 {
 	if (pm_writer_end(&writer, from, to, rec) != PM_OK)
 		exit(1);
 }
 
-static void
+static inline void
 start_wire(void)
 {
 	wire_size = wire_at = 0;
@@ -108,7 +108,7 @@ start_wire(void)
 	(void)pm_writer_open_io(&writer, store, NULL, NULL);
 }
 
-static enum pm_status
+static inline enum pm_status
 apply(const char *path, int in_place, int trust_table)
 {
 	struct pm_restore *restore;
@@ -134,7 +134,7 @@ apply(const char *path, int in_place, int trust_table)
 }
 
 /* Buffers, a seed from the arguments or the clock, and room for a chain. */
-static void
+static inline void
 start_tape(size_t room, uint64_t seed)
 {
 	printf("# seed %llu\n", (unsigned long long)seed);
@@ -146,7 +146,7 @@ start_tape(size_t room, uint64_t seed)
 		exit(1);
 }
 
-static void
+static inline void
 end_tape(void)
 {
 	pm_record_free(rec);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qemu_input.h - a migration stream of QEMU as the source of pm-snapshot.
+ *
+ * It comes on standard input or in a file, as it is or within a saved image
+ * of libvirt.
+ */
+#ifndef QEMU_INPUT_H
+#define QEMU_INPUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "savefile.h"
+
+struct qemu_input {
+	int fd;
+	int is_file;			/* one that can be looked at anywhere */
+	int is_save;			/* of libvirt */
+	struct pm_savefile save;
+	uint8_t seen[PM_SAVEFILE_SEEN_MIN];	/* read already */
+	size_t seen_size;
+};
+
+/*
+ * True when the source, which is path or standard input, is a migration
+ * stream: by its first bytes, or because --format says so.
+ */
+int qemu_find(struct qemu_input *, const char *path);
+
+/* The stream ended, or what failed is not told yet: a program may tell why. */
+void qemu_close(struct qemu_input *);
+
+#endif /* QEMU_INPUT_H */
