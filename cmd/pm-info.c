@@ -349,6 +349,9 @@ show_sum(uint64_t bytes)
 	fprintf(out, " of %u bytes\n", 1u << shift);
 	if (sum.rounds > 0)
 		fprintf(out, "  rounds  %" PRIu64 "\n", sum.rounds);
+	if (sum.opaque > 0)
+		fprintf(out, "  foreign %" PRIu64 " bytes of another format"
+		    "\n", sum.opaque);
 	if (content > 0)
 		fprintf(out, "  ratio   %s of content in %s: %.2f\n",
 		    human(content), human(bytes),

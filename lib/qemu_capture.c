@@ -9,11 +9,11 @@
 #include "clock.h"
 #include "fdio.h"
 #include "gather.h"
-#include "ledger.h"
 #include "older.h"
 #include "preface.h"
 #include "qemu.h"
 #include "qemu_capture.h"
+#include "qemu_memory.h"
 #include "qemu_tail.h"
 
 /* What is read at a time: it stays in the cache of a processor. */
@@ -36,12 +36,8 @@ struct capture {
 	int begun;			/* the stream */
 	uint32_t number[PM_REGIONS_MAX];	/* of blocks in the stream */
 
-	/* Blocks one after the other. */
-	uint64_t base[PM_REGIONS_MAX];	/* the first page of each */
-	struct pm_ledger ledger;
+	struct pm_qemu_memory memory;	/* as the stream has it so far */
 	struct pm_bitmap mentioned;
-	struct pm_digest id;
-
 	uint64_t at;			/* behind the last page, of all */
 	int breaks;			/* of sections, since the last round */
 	uint64_t devices_since;		/* when their state began; us */
@@ -140,60 +136,27 @@ take_bytes(struct capture *cap, const uint8_t *in, size_t size)
 	return status;
 }
 
-/* What the table knows is where the memory starts from. */
-static enum pm_status
-load(struct capture *cap, uint32_t block)
-{
-	const struct pm_region *region = &cap->qemu.block[block];
-	uint64_t pages = region->length >> cap->qemu.page_shift, now;
-	uint32_t old = pm_older_region(&cap->older, region->key);
-	enum pm_status status = PM_OK;
-
-	for (uint64_t page = 0; page < pages && status == PM_OK;
-	    page += now) {
-		struct pm_digest was;
-		int data;
-
-		status = pm_older_span(&cap->older, old, page, &data, &now);
-		if (now > pages - page)
-			now = pages - page;
-		for (uint64_t i = 0; data && i < now && status == PM_OK; i++) {
-			status = pm_older_hash(&cap->older, old, page + i,
-			    &was);
-			cap->id = pm_digest_add(cap->id, pm_hash_page(was,
-			    region->key, page + i));
-			if (status == PM_OK && pm_ledger_set(&cap->ledger,
-			    cap->base[block] + page + i, was) != PM_OK)
-				status = fail_system(cap);
-		}
-	}
-	return status;
-}
-
 static enum pm_status
 take_list(struct capture *cap)
 {
-	uint64_t pages = 0;
 	enum pm_status status = put_foreign(cap);
 
 	if (status == PM_OK)
 		status = begin(cap);
 	cap->source.regions = cap->qemu.blocks;
 	cap->source.region = cap->qemu.block;
-	for (uint32_t i = 0; i < cap->qemu.blocks; i++) {
-		cap->base[i] = pages;
-		pages += cap->qemu.block[i].length >> cap->qemu.page_shift;
-	}
-	cap->id = pm_layout_id(cap->qemu.block, cap->qemu.blocks);
-	cap->counts->pages.pages = pages;
-	if (status == PM_OK && (pm_ledger_open(&cap->ledger, pages) != PM_OK ||
-	    pm_bitmap_open(&cap->mentioned, pages) != PM_OK))
+	if (status == PM_OK)
+		status = pm_qemu_memory_open(&cap->memory, &cap->qemu,
+		    cap->fault);
+	cap->counts->pages.pages = cap->memory.pages;
+	if (status == PM_OK && pm_bitmap_open(&cap->mentioned,
+	    cap->memory.pages) != PM_OK)
 		status = fail_system(cap);
 	if (status == PM_OK)
 		status = pm_preface_regions(&cap->gather, &cap->source,
 		    &cap->older, cap->number, cap->fault);
-	for (uint32_t i = 0; i < cap->qemu.blocks && status == PM_OK; i++)
-		status = load(cap, i);
+	if (status == PM_OK)
+		status = pm_qemu_memory_load(&cap->memory, &cap->older);
 	pm_record_clear(cap->gather.rec, PM_TYPE_PAGES);
 	return status;
 }
@@ -204,7 +167,7 @@ mark_round(struct capture *cap)
 	struct pm_round round = {
 		.number = (uint32_t)++cap->counts->rounds,
 		.known = 1,
-		.generation = cap->id,
+		.generation = cap->memory.id,
 	};
 	enum pm_status status = flush(cap);
 
@@ -243,28 +206,24 @@ turn_to(struct capture *cap, uint32_t block, uint64_t at)
 static enum pm_status
 take_page(struct capture *cap, const struct pm_qemu_token *token)
 {
-	uint64_t at = cap->base[token->block] + token->page;
-	uint64_t key = cap->qemu.block[token->block].key;
-	struct pm_digest was = pm_ledger_get(&cap->ledger, at);
+	uint64_t at = pm_qemu_memory_at(&cap->memory, token->block,
+	    token->page);
 	struct pm_digest is = { 0, 0 }, hash;
 	enum pm_status status;
 
 	if (token->content != NULL)
 		is = pm_hash_content(token->content, cap->gather.page_size);
 	cap->counts->pages.read++;
-	if (cap->opt->since != NULL && pm_digest_equal(was, is)) {
+	pm_bitmap_set(&cap->mentioned, at);
+	if (cap->opt->since != NULL && pm_digest_equal(is,
+	    pm_ledger_get(&cap->memory.ledger, at))) {
 		cap->counts->pages.equal++;
-		pm_bitmap_set(&cap->mentioned, at);
 		return PM_OK;
 	}
-	if ((status = turn_to(cap, token->block, at)) != PM_OK)
+	if ((status = turn_to(cap, token->block, at)) != PM_OK ||
+	    (status = pm_qemu_memory_set(&cap->memory, token->block,
+	    token->page, is, &hash)) != PM_OK)
 		return status;
-	pm_bitmap_set(&cap->mentioned, at);
-	hash = pm_hash_page(is, key, token->page);
-	cap->id = pm_digest_subtract(pm_digest_add(cap->id, hash),
-	    pm_hash_page(was, key, token->page));
-	if (pm_ledger_set(&cap->ledger, at, is) != PM_OK)
-		return fail_system(cap);
 	return token->content == NULL
 	    ? pm_gather_run(&cap->gather, PM_ZERO, token->page, 1)
 	    : pm_gather_page(&cap->gather, token->page, token->content, hash);
@@ -274,47 +233,54 @@ take_page(struct capture *cap, const struct pm_qemu_token *token)
 static enum pm_status
 drop(struct capture *cap, uint32_t block, uint64_t page, uint64_t pages)
 {
-	const struct pm_region *region = &cap->qemu.block[block];
-	uint64_t at = cap->base[block] + page, end = at + pages;
+	const struct pm_bitmap *held = &cap->memory.ledger.held;
+	uint64_t at = pm_qemu_memory_at(&cap->memory, block, page);
+	uint64_t end = at + pages;
+	enum pm_status status = PM_OK;
 
-	for (uint64_t i = at; (i = pm_bitmap_next(&cap->ledger.held, i, end))
-	    < end; i++) {
-		cap->id = pm_digest_subtract(cap->id, pm_hash_page(
-		    pm_ledger_get(&cap->ledger, i), region->key,
-		    page + (i - at)));
-		if (pm_ledger_set(&cap->ledger, i, (struct pm_digest){ 0, 0 })
-		    != PM_OK)
-			return fail_system(cap);
-	}
-	return pm_gather_run(&cap->gather, PM_GONE, page, pages);
+	for (uint64_t i = at; (i = pm_bitmap_next(held, i, end)) < end &&
+	    status == PM_OK; i++)
+		status = pm_qemu_memory_set(&cap->memory, block,
+		    page + (i - at), (struct pm_digest){ 0, 0 }, NULL);
+	return status != PM_OK ? status
+	    : pm_gather_run(&cap->gather, PM_GONE, page, pages);
 }
 
-/* A full stream mentions every page; another one those that were there. */
+/*
+ * A full stream mentions every page; another one those that were there.
+ * Every page before at was looked at; from *at on, find those to be dropped.
+ */
+static uint64_t
+find_unmentioned(const struct capture *cap, uint64_t *at, uint64_t end)
+{
+	const struct pm_bitmap *held = &cap->memory.ledger.held;
+	uint64_t next;
+
+	while ((*at = pm_bitmap_run(&cap->mentioned, *at, end)) < end) {
+		next = pm_bitmap_next(&cap->mentioned, *at, end);
+		if (cap->opt->since == NULL)
+			return next;
+		*at = pm_bitmap_next(held, *at, next);
+		if (*at < next)
+			return pm_bitmap_run(held, *at, next);
+	}
+	return end;
+}
+
 static enum pm_status
 drop_unmentioned(struct capture *cap)
 {
 	enum pm_status status = flush(cap);
 
 	for (uint32_t i = 0; i < cap->qemu.blocks && status == PM_OK; i++) {
-		uint64_t at = cap->base[i], next;
-		uint64_t end = at + (cap->qemu.block[i].length >>
-		    cap->qemu.page_shift);
+		uint64_t base = pm_qemu_memory_at(&cap->memory, i, 0);
+		uint64_t end = base + pm_qemu_memory_pages(&cap->memory, i);
+		uint64_t at = base, next;
 
 		cap->gather.region = cap->number[i];
-		while ((at = pm_bitmap_run(&cap->mentioned, at, end)) < end &&
-		    status == PM_OK) {
-			next = pm_bitmap_next(&cap->mentioned, at, end);
-			if (cap->opt->since != NULL) {
-				at = pm_bitmap_next(&cap->ledger.held, at,
-				    next);
-				if (at == next)
-					continue;
-				next = pm_bitmap_run(&cap->ledger.held, at,
-				    next);
-			}
-			status = drop(cap, i, at - cap->base[i], next - at);
-			at = next;
-		}
+		for (; (next = find_unmentioned(cap, &at, end)), at < end &&
+		    status == PM_OK; at = next)
+			status = drop(cap, i, at - base, next - at);
 		if (status == PM_OK)
 			status = pm_gather_flush(&cap->gather);
 	}
@@ -412,25 +378,6 @@ fill(struct capture *cap)
 }
 
 static enum pm_status
-save(struct capture *cap)
-{
-	struct pm_table *table = cap->opt->save(&cap->source);
-	enum pm_status status = PM_OK;
-
-	for (uint32_t i = 0; i < cap->qemu.blocks && status == PM_OK; i++) {
-		uint64_t at = cap->base[i], end = at +
-		    (cap->qemu.block[i].length >> cap->qemu.page_shift);
-
-		for (; (at = pm_bitmap_next(&cap->ledger.held, at, end)) < end
-		    && status == PM_OK; at++)
-			status = pm_table_set(table, pm_layout_find(
-			    table->layout, i, at - cap->base[i]).slot,
-			    pm_ledger_get(&cap->ledger, at));
-	}
-	return status;
-}
-
-static enum pm_status
 finish(struct capture *cap)
 {
 	struct pm_capture_counts *pages = &cap->counts->pages;
@@ -441,9 +388,10 @@ finish(struct capture *cap)
 		    "the migration stream ends early");
 	if (cap->opt->since != NULL)
 		pages->from = cap->opt->since->id;
-	pages->to = cap->id;
+	pages->to = cap->memory.id;
 	if (cap->opt->save != NULL)
-		status = save(cap);
+		status = pm_qemu_memory_save(&cap->memory,
+		    cap->opt->save(&cap->source));
 	if (status == PM_OK)
 		status = flush(cap);
 	return status != PM_OK ? status : pm_writer_end(cap->gather.out,
@@ -512,7 +460,7 @@ pm_qemu_capture_run(int fd, const struct pm_qemu_capture_options *opt,
 	pm_record_free(cap->foreign);
 	pm_record_free(cap->gather.rec);
 	pm_qemu_close(&cap->qemu);
-	pm_ledger_close(&cap->ledger);
+	pm_qemu_memory_close(&cap->memory);
 	pm_bitmap_close(&cap->mentioned);
 	free(cap->buf);
 	free(cap);

@@ -237,6 +237,8 @@ static enum pm_status
 take_token(struct pm_qemu_emit *emit, const struct pm_qemu_token *token,
     const uint8_t *in)
 {
+	enum pm_status status;
+
 	switch (token->kind) {
 	case PM_QEMU_IS_PAGE:
 	case PM_QEMU_IS_ZERO:
@@ -244,9 +246,10 @@ take_token(struct pm_qemu_emit *emit, const struct pm_qemu_token *token,
 		if (emit->chained)
 			return fail(emit, PM_ERR_REFUSED, "pages stand among "
 			    "the foreign bytes of a chain");
-		pm_qemu_pages_lose(&emit->pages, &emit->qemu, token->block,
+		status = pm_qemu_pages_lose(&emit->pages, token->block,
 		    token->page);
-		/* FALLTHROUGH */
+		return status != PM_OK ? status : take_bytes(emit, in,
+		    token->size);
 	case PM_QEMU_IS_BYTES:
 		return take_bytes(emit, in, token->size);
 	case PM_QEMU_IS_LIST:
@@ -360,9 +363,9 @@ check_id(struct pm_qemu_emit *emit, struct pm_digest wants)
 	char is[PM_DIGEST_TEXT], says[PM_DIGEST_TEXT];
 
 	if (!emit->qemu.listed || !pm_qemu_pages_know(&emit->pages) ||
-	    pm_digest_equal(emit->pages.id, wants))
+	    pm_digest_equal(emit->pages.memory.id, wants))
 		return PM_OK;
-	pm_digest_text(emit->pages.id, is);
+	pm_digest_text(emit->pages.memory.id, is);
 	pm_digest_text(wants, says);
 	return pm_fault_set(emit->fault, PM_ERR_MISMATCH, NULL,
 	    "leads to generation %s, not %s as it says", is, says);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layout.h"
 #include "qemu_pages.h"
 #include "xbzrle.h"
 
@@ -28,21 +27,15 @@ enum pm_status
 pm_qemu_pages_open(struct pm_qemu_pages *pages, const struct pm_qemu *qemu,
     struct pm_fault *fault)
 {
-	uint64_t all = 0;
+	enum pm_status status;
 
 	pages->fault = fault;
-	pages->page_shift = qemu->page_shift;
-	for (uint32_t i = 0; i < qemu->blocks; i++) {
-		pages->base[i] = all;
-		all += qemu->block[i].length >> qemu->page_shift;
-	}
-	pages->id = pm_layout_id(qemu->block, qemu->blocks);
+	status = pm_qemu_memory_open(&pages->memory, qemu, fault);
 	pages->page = malloc(PM_PAYLOAD_MAX);
-	if (pages->page != NULL &&
-	    pm_ledger_open(&pages->ledger, all) == PM_OK &&
-	    pm_bitmap_open(&pages->sent, all) == PM_OK &&
-	    pm_bitmap_open(&pages->unknown, all) == PM_OK)
-		return PM_OK;
+	if (status != PM_OK || (pages->page != NULL &&
+	    pm_bitmap_open(&pages->sent, pages->memory.pages) == PM_OK &&
+	    pm_bitmap_open(&pages->unknown, pages->memory.pages) == PM_OK))
+		return status;
 	return pm_fault_set(fault, PM_ERR_SYSTEM, NULL, "%s",
 	    strerror(errno));
 }
@@ -50,51 +43,37 @@ pm_qemu_pages_open(struct pm_qemu_pages *pages, const struct pm_qemu *qemu,
 void
 pm_qemu_pages_close(struct pm_qemu_pages *pages)
 {
-	pm_ledger_close(&pages->ledger);
+	pm_qemu_memory_close(&pages->memory);
 	pm_bitmap_close(&pages->sent);
 	pm_bitmap_close(&pages->unknown);
 	free(pages->page);
 	*pages = (struct pm_qemu_pages){ .fault = pages->fault };
 }
 
-/* A page leaves the id. */
-static void
-forget(struct pm_qemu_pages *pages, uint64_t key, uint64_t page, uint64_t at)
+static uint64_t
+at_of(const struct work *work, uint64_t page)
 {
-	pages->id = pm_digest_subtract(pages->id, pm_hash_page(
-	    pm_ledger_get(&pages->ledger, at), key, page));
+	return pm_qemu_memory_at(&work->pages->memory, work->block, page);
 }
 
 static enum pm_status
 remember(struct work *work, uint64_t page, struct pm_digest content)
 {
-	struct pm_qemu_pages *pages = work->pages;
-	uint64_t at = pages->base[work->block] + page;
-
-	forget(pages, work->key, page, at);
-	pages->id = pm_digest_add(pages->id, pm_hash_page(content, work->key,
-	    page));
-	pm_bitmap_clear(&pages->unknown, at);
-	if (pm_ledger_set(&pages->ledger, at, content) == PM_OK)
-		return PM_OK;
-	return pm_fault_set(pages->fault, PM_ERR_SYSTEM, NULL, "%s",
-	    strerror(errno));
+	pm_bitmap_clear(&work->pages->unknown, at_of(work, page));
+	return pm_qemu_memory_set(&work->pages->memory, work->block, page,
+	    content, NULL);
 }
 
-static void
-lose(struct pm_qemu_pages *pages, uint64_t key, uint64_t page, uint64_t at)
+enum pm_status
+pm_qemu_pages_lose(struct pm_qemu_pages *pages, uint32_t block,
+    uint64_t page)
 {
-	forget(pages, key, page, at);
-	(void)pm_ledger_set(&pages->ledger, at, (struct pm_digest){ 0, 0 });
+	uint64_t at = pm_qemu_memory_at(&pages->memory, block, page);
+
 	pm_bitmap_set(&pages->unknown, at);
 	pm_bitmap_set(&pages->sent, at);
-}
-
-void
-pm_qemu_pages_lose(struct pm_qemu_pages *pages, const struct pm_qemu *qemu,
-    uint32_t block, uint64_t page)
-{
-	lose(pages, qemu->block[block].key, page, pages->base[block] + page);
+	return pm_qemu_memory_set(&pages->memory, block, page,
+	    (struct pm_digest){ 0, 0 }, NULL);
 }
 
 int
@@ -103,7 +82,8 @@ pm_qemu_pages_tell(const struct pm_qemu_pages *pages,
 {
 	for (uint32_t i = 0; i < rec->entries; i++) {
 		struct pm_entry entry = rec->entry[i];
-		uint64_t at = pages->base[block] + rec->first + entry.page;
+		uint64_t at = pm_qemu_memory_at(&pages->memory, block,
+		    rec->first + entry.page);
 		uint64_t end = at + pm_entry_pages(entry);
 
 		if (pm_entry_kind(entry) != PM_GONE ||
@@ -116,8 +96,7 @@ pm_qemu_pages_tell(const struct pm_qemu_pages *pages,
 static int
 is_sent(const struct work *work, uint64_t page)
 {
-	return pm_bitmap_test(&work->pages->sent,
-	    work->pages->base[work->block] + page);
+	return pm_bitmap_test(&work->pages->sent, at_of(work, page));
 }
 
 static enum pm_status
@@ -144,7 +123,7 @@ look_at_delta(struct work *work, uint64_t page, const uint8_t *in,
 	struct pm_qemu_pages *pages = work->pages;
 	uint8_t *out = pages->page + at * work->size;
 
-	if (pages->page_shift > XBZRLE_SHIFT_MAX)
+	if (work->qemu->page_shift > XBZRLE_SHIFT_MAX)
 		return fail_page(work, page, PM_ERR_REFUSED, "is a delta, and "
 		    "too large for QEMU to take it: put pm-delta -d before");
 	memset(out, 0, work->size);
@@ -164,17 +143,15 @@ look_at_delta(struct work *work, uint64_t page, const uint8_t *in,
 static void
 look_at_same(struct work *work, uint64_t page, uint64_t count)
 {
-	struct pm_qemu_pages *pages = work->pages;
+	const struct pm_qemu_pages *pages = work->pages;
 
 	for (; count > 0; page++, count--) {
-		uint64_t at = pages->base[work->block] + page;
-
-		work->has_unsent |= !pm_bitmap_test(&pages->sent, at);
-		if (pm_bitmap_test(&pages->unknown, at))
+		work->has_unsent |= !is_sent(work, page);
+		if (pm_bitmap_test(&pages->unknown, at_of(work, page)))
 			work->has_unknown = 1;
 		else
-			add_known(work, page,
-			    pm_ledger_get(&pages->ledger, at));
+			add_known(work, page, pm_qemu_memory_get(
+			    &pages->memory, work->block, page));
 	}
 }
 
@@ -233,8 +210,7 @@ put(struct work *work, unsigned flag, uint64_t page, const void *bytes,
 	status = pm_qemu_out_copy(work->out, head, used);
 	if (status == PM_OK && size > 0)
 		status = pm_qemu_out_put(work->out, bytes, size);
-	pm_bitmap_set(&work->pages->sent,
-	    work->pages->base[work->block] + page);
+	pm_bitmap_set(&work->pages->sent, at_of(work, page));
 	return status;
 }
 
@@ -247,8 +223,9 @@ put_delta(struct work *work, uint64_t page, const uint8_t *in,
 
 	pages->delta++;
 	if (is_sent(work, page)) {
-		lose(pages, work->key, page, pages->base[work->block] + page);
-		return put(work, PM_QEMU_XBZRLE, page, in, length);
+		status = pm_qemu_pages_lose(pages, work->block, page);
+		return status != PM_OK ? status : put(work, PM_QEMU_XBZRLE,
+		    page, in, length);
 	}
 	status = remember(work, page, pages->content[at]);
 	return status != PM_OK ? status : put(work, PM_QEMU_PAGE, page,
@@ -261,7 +238,7 @@ put_zeroes(struct work *work, enum pm_kind kind, uint64_t page,
     uint64_t count)
 {
 	struct pm_qemu_pages *pages = work->pages;
-	uint64_t at = pages->base[work->block] + page, end = at + count;
+	uint64_t at = at_of(work, page), end = at + count;
 	enum pm_status status = PM_OK;
 
 	for (uint64_t i = at; i < end && status == PM_OK; i++) {
@@ -322,7 +299,7 @@ pm_qemu_pages_put(struct pm_qemu_pages *pages, struct pm_qemu *qemu,
 	struct work work = {
 		.pages = pages, .qemu = qemu, .rec = rec, .out = out,
 		.block = block, .key = qemu->block[block].key,
-		.size = (size_t)1 << pages->page_shift,
+		.size = (size_t)1 << qemu->page_shift,
 	};
 	const uint8_t *in = rec->payload;
 	enum pm_status status = look(&work);

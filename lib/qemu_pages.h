@@ -19,18 +19,15 @@
 
 #include "bitmap.h"
 #include "fault.h"
-#include "ledger.h"
 #include "qemu.h"
+#include "qemu_memory.h"
 #include "qemu_out.h"
 
 struct pm_qemu_pages {
 	struct pm_fault *fault;
-	unsigned page_shift;
-	uint64_t base[PM_REGIONS_MAX];	/* of blocks, one after the other */
-	struct pm_ledger ledger;
+	struct pm_qemu_memory memory;	/* what is not known is zeroes */
 	struct pm_bitmap sent;		/* QEMU holds what the stream said */
 	struct pm_bitmap unknown;	/* and that is not known here */
-	struct pm_digest id;		/* of all the others */
 	uint64_t raw, delta, same, zero, gone;
 
 	uint8_t *page;			/* those not sent as they came */
@@ -51,10 +48,10 @@ enum pm_status pm_qemu_pages_put(struct pm_qemu_pages *, struct pm_qemu *,
     const struct pm_record *, uint32_t block, struct pm_qemu_out *);
 
 /* A page went by among foreign bytes. */
-void pm_qemu_pages_lose(struct pm_qemu_pages *, const struct pm_qemu *,
-    uint32_t block, uint64_t page);
+enum pm_status pm_qemu_pages_lose(struct pm_qemu_pages *, uint32_t block,
+    uint64_t page);
 
-/* True when id is that of the whole memory. */
+/* True when memory.id is that of the whole memory. */
 static inline int
 pm_qemu_pages_know(const struct pm_qemu_pages *pages)
 {

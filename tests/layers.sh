@@ -14,7 +14,7 @@ crew cgroup guardian
 record net cgroup_members qemu_out
 record_payload qemu
 wire xbzrle codec layout pagecache qemu_head qemu_tail
-mapped_ram codec_zlib codec_lz4 codec_zstd qemu_pages maplist stream table maps freeze sigframe tracee pagemap
+mapped_ram codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze sigframe tracee pagemap
 mapped_head restorer
 inject_lead
 inject_thread
@@ -28,8 +28,8 @@ base source target
 subject
 subject_process subject_file
 held older resolve source_image source_mapped source_process source_spool target_open target_file target_table target_remap
-chunk preface
-sweep
+chunk preface qemu_memory
+sweep qemu_pages
 sweep_adopt sweep_send sweep_views sweep_settle
 live
 capture delta squeeze restore
