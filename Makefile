@@ -40,17 +40,19 @@ WAITING  = $(addprefix $B/tests/unit/,cgroup freeze guardian inject inject_death
 BENCH    = $(patsubst %.c,$B/%,$(sort $(wildcard bench/*.c)))
 REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec qemu)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
+PARTS    = layers lint warnings unit replay bats asan tsan portable
 PAGES    = $(sort $(wildcard man/*.[157]))
 SCRIPTS  = $(sort $(wildcard tests/*.sh tests/fuzz/*.sh examples/*.sh bench/*.sh)) .ci/run
 BATS     = $(filter-out tests/soak.bats,$(sort $(wildcard tests/*.bats)))
 
 BUILD_DEPS = gcc make libc6-dev libpopt-dev zlib1g-dev liblz4-dev \
              libzstd-dev libxxhash-dev
-CHECK_DEPS = bats bash xxd mandoc shellcheck gawk gdb binutils strace \
-             iproute2 netcat-openbsd bsdutils util-linux xfsprogs attr \
+CHECK_DEPS = bats bash xxd mandoc shellcheck gawk gdb strace \
+             iproute2 bsdutils util-linux xfsprogs attr \
              procps zsh fish clang gcc-multilib pkg-config $(GUEST_DEPS)
 BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv gnuplot-nox $(GUEST_DEPS)
-GUEST_DEPS = qemu-system-x86 busybox-static cpio
+GUEST_DEPS = qemu-system-x86 busybox-static cpio netcat-openbsd xz-utils \
+             binutils
 
 all: $(addprefix $B/,$(PROGS)) $B/libpm.pc ## build the library and the programs
 
@@ -97,8 +99,16 @@ examples/zero.c: man/pm-stream.5 tests/extract.sh
 README: man/pm.7 tests/readme.sh
 	tests/readme.sh >$@
 
-# The tests.  Each prints TAP, or nothing and an exit status.
-check: all layers lint warnings unit replay bats asan tsan portable ## run every test
+# The tests.  Each prints TAP, or nothing and an exit status.  What they need is
+# built by all processors; they run one after the other.
+CPUS    := $(shell nproc)
+BUILD    = $(MAKE) -s -j$(CPUS)
+
+check: ## run every test
+	$(BUILD) built
+	$(MAKE) $(PARTS)
+
+built: all $(UNIT) $(HELPERS) $(REPLAY) $B/tests/golden/make
 
 WAITS = $(WAITING)
 unit: $(UNIT) ## run the library's tests
@@ -108,7 +118,7 @@ unit: $(UNIT) ## run the library's tests
 	    wait $$others; others=$$?; cat $B/unit.tap; \
 	    exit $$((others + waited))
 
-for_tests: all $(HELPERS) $(REPLAY) $B/tests/golden/make examples/zero.c
+for_tests: built examples/zero.c
 
 bats: for_tests ## run the tests of the programs
 	PM_BUILD=$(abspath $B) bats $(BATS)
@@ -125,8 +135,8 @@ lint: ## check manual pages, scripts and copies
 	shellcheck $(wildcard tests/*.bats)
 
 warnings: ## build with gcc and with clang, where any warning is an error
-	$(MAKE) -s B=build/gcc CC=gcc CFLAGS='-O2 -Werror' all
-	$(MAKE) -s B=build/clang CC=clang \
+	$(BUILD) B=build/gcc CC=gcc CFLAGS='-O2 -Werror' all
+	$(BUILD) B=build/clang CC=clang \
 	    CFLAGS='-O1 -Werror -Wsign-conversion' all
 
 replay: $(REPLAY) ## run the fuzzers' corpus without a fuzzer
@@ -143,19 +153,21 @@ SCALAR = B=build/portable CPPFLAGS=-DPM_PORTABLE \
        CFLAGS='-O2 -g -fno-tree-vectorize'
 
 asan: ## the same under address and undefined-behaviour sanitizers
-	$(MAKE) $(ASAN) unit replay for_tests
+	$(BUILD) $(ASAN) built
+	$(MAKE) $(ASAN) unit replay
 	# A program that fails exits as it stands; that is no leak.
 	ASAN_OPTIONS=detect_leaks=0 PM_BUILD=$(CURDIR)/build/asan \
 	    bats tests/pm-stream.bats tests/pipeline.bats
 
 tsan: ## the threads under the thread sanitizer
-	$(MAKE) $(TSAN) all build/tsan/tests/unit/ring build/tsan/tests/unit/crew \
+	$(BUILD) $(TSAN) all build/tsan/tests/unit/ring build/tsan/tests/unit/crew \
 	    build/tsan/tests/helpers/scatter
 	build/tsan/tests/unit/ring && build/tsan/tests/unit/crew
 	PM_BUILD=$(CURDIR)/build/tsan bats tests/threads.bats
 
 portable: ## build and test without SIMD, and for 32 bits
-	$(MAKE) $(SCALAR) all unit WAITS=
+	$(BUILD) $(SCALAR) built
+	$(MAKE) $(SCALAR) unit WAITS=
 	CC='$(CC)' tests/thirty-two.sh
 
 soak: for_tests ## the long variants of some tests
@@ -167,7 +179,10 @@ fuzz: ## fuzz each reader of foreign bytes for a minute; needs clang
 demo: all ## move the memory of a live process and prove it
 	PM_BUILD=$(abspath $B) examples/demo.sh
 
-bench: all $(BENCH) ## measure beside peers, and print ratios
+demo-qemu: all ## migrate a guest of QEMU, and prove it; see deps-qemu
+	PM_BUILD=$(abspath $B) examples/demo-qemu.sh
+
+bench: all $(BENCH) $(HELPERS) ## measure beside peers, and print ratios
 	PM_BUILD=$(abspath $B) bench/bench.sh
 
 bench-scaling: all $(BENCH) ## measure how cost grows with size and threads
@@ -180,6 +195,10 @@ deps: ## install what building and testing need (Debian)
 	tests/deps.sh $(BUILD_DEPS) $(CHECK_DEPS)
 	# A kernel for guests, which is unpacked and not installed.
 	-bash -c '. tests/guest.bash && guest_kernel $B/guest'
+
+deps-qemu: ## install QEMU and what guests are made of, and fetch a kernel
+	tests/deps.sh $(GUEST_DEPS)
+	bash -c '. tests/guest.bash && guest_kernel $B/guest'
 
 deps-bench: ## install the peers of make bench
 	tests/deps.sh $(BENCH_DEPS)
@@ -223,8 +242,8 @@ clean: ## remove what was built
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
-.PHONY: all check unit for_tests bats layers lint warnings replay fuzz-replay asan \
-        tsan portable soak fuzz demo bench bench-scaling deps deps-bench install uninstall \
-        dist clean help
+.PHONY: all check built unit for_tests bats layers lint warnings replay fuzz-replay asan \
+        tsan portable soak fuzz demo demo-qemu bench bench-scaling deps deps-qemu \
+        deps-bench install uninstall dist clean help
 .SECONDARY:
 -include $(wildcard $B/*/*.d $B/tests/*/*.d)

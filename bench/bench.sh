@@ -17,4 +17,5 @@ enter
 "$bench/dirty.sh"
 "$bench/tracker.sh"
 "$bench/live.sh"
+"$bench/qemu.sh"
 "$bench/plots.sh"

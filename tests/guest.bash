@@ -34,7 +34,7 @@ guest_kernel() { # DIR
 	mkdir -p "$1"
 	for installed in /boot/vmlinuz-*; do
 		[ -r "$installed" ] || continue
-		cp "$installed" "$1/kernel"
+		guest_unpack "$installed" "$1/kernel"
 		return
 	done
 	command -v apt-get >/dev/null || return
@@ -46,9 +46,24 @@ guest_kernel() { # DIR
 	(cd "$1/package" && timeout 120 apt-get download "$package") \
 	    >"$1/log" 2>&1 &&
 	    dpkg -x "$1"/package/*.deb "$1/package" &&
-	    cp "$1"/package/boot/vmlinuz-* "$1/kernel.new" || return
+	    guest_unpack "$1"/package/boot/vmlinuz-* "$1/kernel" || return
 	rm -rf "$1/package"
-	mv "$1/kernel.new" "$1/kernel"
+}
+
+# A kernel that unpacks itself takes seconds for that in a guest.  QEMU starts
+# what is in it as well, if a note in it says where; else it stays as it is.
+guest_unpack() { # KERNEL COPY
+	local at
+
+	at=$(LC_ALL=C grep -abo -m 1 -P '\xfd7zXZ\x00' "$1" | head -n 1 |
+	    cut -d: -f1) || :
+	rm -f "$2.new"
+	# Behind what is packed there is more, of which xz complains.
+	[ -z "$at" ] || tail -c "+$((at + 1))" "$1" |
+	    xz -dcq >"$2.new" 2>/dev/null || :
+	readelf -n "$2.new" 2>/dev/null | grep -q '0x00000012' ||
+	    cp "$1" "$2.new" || return
+	mv "$2.new" "$2"
 }
 
 # What a guest boots from: busybox, and what is in ROOT besides; its init is
@@ -60,16 +75,18 @@ guest_pack() { # ROOT INITRD
 	(cd "$1" && find . | cpio -o -H newc --quiet) | gzip -1 >"$2"
 }
 
-# One command to a monitor, and wait until it is done.
-guest_qmp() { # SOCKET COMMAND
-	local line says status=1
+# One command to a monitor; what it returns is printed, as one line of JSON.
+guest_ask() { # SOCKET COMMAND [ARGUMENTS, as JSON]
+	local line status=1 arguments='{}'
 
-	coproc says { exec timeout 20 nc -U "$1"; }
+	[ -z "${3-}" ] || arguments=$3
+	coproc says { exec timeout 20 nc -U "$1" 2>/dev/null; }
 	exec 5<&"${says[0]}" 6>&"${says[1]}"
-	echo "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"$2\",\"id\":1}" >&6
+	echo "{\"execute\":\"qmp_capabilities\"}
+	    {\"execute\":\"$2\",\"arguments\":$arguments,\"id\":1}" >&6
 	while read -r line <&5; do
 		case $line in
-		*'"error"'*) break ;;
+		*'"id": 1, "error"'*) break ;;
 		*'"id": 1'*)
 			status=0
 			break
@@ -79,5 +96,12 @@ guest_qmp() { # SOCKET COMMAND
 	exec 5<&- 6>&-
 	# shellcheck disable=SC2154	# coproc sets it
 	kill "$says_PID" 2>/dev/null || :
+	wait "$says_PID" 2>/dev/null || :
+	echo "$line"
 	return $status
+}
+
+# The same, where nothing but whether it was done matters.
+guest_qmp() { # SOCKET COMMAND [ARGUMENTS]
+	guest_ask "$@" >/dev/null
 }
