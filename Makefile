@@ -49,7 +49,8 @@ BUILD_DEPS = gcc make libc6-dev libpopt-dev zlib1g-dev liblz4-dev \
              libzstd-dev libxxhash-dev
 CHECK_DEPS = bats bash xxd mandoc shellcheck gawk gdb strace \
              iproute2 bsdutils util-linux xfsprogs attr \
-             procps zsh fish clang gcc-multilib pkg-config $(GUEST_DEPS)
+             procps zsh fish clang gcc-multilib pkg-config bzip2 lzop zstd \
+             $(GUEST_DEPS)
 BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv gnuplot-nox $(GUEST_DEPS)
 GUEST_DEPS = qemu-system-x86 busybox-static cpio netcat-openbsd xz-utils \
              binutils

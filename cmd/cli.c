@@ -160,6 +160,8 @@ cli_check(enum pm_status status)
 		text = pm_status_text(status);
 	if (subject[0] == '\0')
 		subject = subject_of(status);
+	else if (strcmp(subject, "/dev/stdin") == 0)
+		subject = "<stdin>";
 	if (subject == NULL || subject[0] == '\0')
 		cli_die(cli_exit_of(status), "%s", text);
 	cli_die(cli_exit_of(status), "%s: %s", subject, text);

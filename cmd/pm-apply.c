@@ -58,13 +58,14 @@ tell(void *arg, struct pm_digest id)
 	    cli_output_name(), "%s", pm_status_text(status));
 }
 
+/* What came, and the generation that it led to. */
 static void
-report(const struct pm_reader *in, const struct pm_target *target,
+report_input(const struct pm_reader *in, struct pm_digest id,
     struct pm_restore_counts counts)
 {
 	static char to[PM_DIGEST_TEXT];
 
-	pm_digest_text(in->end.to, to);
+	pm_digest_text(id, to);
 	cli_note("to", to);
 	cli_count("generations", counts.generations);
 	cli_count("records", pm_meter_get(&in->meter.records));
@@ -75,6 +76,13 @@ report(const struct pm_reader *in, const struct pm_target *target,
 	cli_count("pages_zero", counts.zero);
 	cli_count("pages_gone", counts.gone);
 	cli_count("bytes_in", pm_meter_get(&in->meter.bytes));
+}
+
+static void
+report(const struct pm_reader *in, const struct pm_target *target,
+    struct pm_restore_counts counts)
+{
+	report_input(in, in->end.to, counts);
 	cli_count("bytes_written", counts.written);
 	cli_count("bytes_read_old", target->read);
 	cli_count("bytes_copied", target->copied);
@@ -101,19 +109,10 @@ free_states(void *state[], unsigned threads)
 static void
 report_qemu(const struct pm_reader *in, struct pm_qemu_emit_counts counts)
 {
-	static char to[PM_DIGEST_TEXT];
-
-	pm_digest_text(counts.id, to);
-	cli_note("to", to);
-	cli_count("generations", counts.generations);
-	cli_count("records", pm_meter_get(&in->meter.records));
-	cli_count("pages", pm_meter_get(&in->meter.pages));
-	cli_count("pages_raw", counts.raw);
-	cli_count("pages_delta", counts.delta);
-	cli_count("pages_same", counts.same);
-	cli_count("pages_zero", counts.zero);
-	cli_count("pages_gone", counts.gone);
-	cli_count("bytes_in", pm_meter_get(&in->meter.bytes));
+	report_input(in, counts.id, (struct pm_restore_counts){
+	    .generations = counts.generations, .raw = counts.raw,
+	    .delta = counts.delta, .same = counts.same, .zero = counts.zero,
+	    .gone = counts.gone });
 	cli_count("bytes_out", counts.bytes);
 	cli_count("device_bytes", counts.device_bytes);
 	cli_count("device_us", counts.device_us);
@@ -194,6 +193,29 @@ check_product(void)
 	    ? PM_PRODUCT_REGION : PM_PRODUCT_WHOLE;
 }
 
+/*
+ * What broke is what the status says.  What is then wrong with the generation
+ * before it is told besides.
+ */
+static enum pm_status
+finish(struct pm_restore *restore, enum pm_status status)
+{
+	struct pm_fault first = cli_fault;
+	enum pm_status finished;
+
+	if (status == PM_OK)
+		return pm_restore_finish(restore, 0);
+	cli_fault = (struct pm_fault){ .error = 0 };
+	finished = pm_restore_finish(restore, 1);
+	if (finished != PM_OK)
+		cli_warn("%s: the last generation that was proved was not put "
+		    "in place and told: %s", cli_operand(),
+		    cli_fault.text[0] != '\0' ? cli_fault.text
+		    : pm_status_text(finished));
+	cli_fault = first;
+	return status;
+}
+
 /* The stream is never the operand here: it comes on standard input. */
 int
 main(int argc, char *argv[])
@@ -202,7 +224,7 @@ main(int argc, char *argv[])
 	struct pm_restore *restore;
 	struct pm_target target;
 	struct pm_reader in;
-	enum pm_status status, finished;
+	enum pm_status status;
 	enum pm_product_kind kind;
 	unsigned threads;
 	int fd, out;
@@ -235,10 +257,10 @@ main(int argc, char *argv[])
 	/* Others read and decompress while one writes. */
 	status = pm_ring_feed(&in, take, restore, pm_squeeze_step, state,
 	    threads);
-	finished = pm_restore_finish(restore, status != PM_OK);
-	if (status == PM_OK)
-		status = finished;
+	status = finish(restore, status);
 	if (status != PM_OK) {
+		/* They remove files that could not do without a name. */
+		pm_restore_free(restore);
 		pm_target_close(&target);
 		cli_check(status);
 	}

@@ -128,13 +128,19 @@ static struct pm_table_stamp save_stamp;
  * taken before the image is opened: a change that comes later voids it.
  */
 static void
+check_save(const char *path)
+{
+	if (is_one_file(save_path, path) || is_one_file(save_path, base_path))
+		cli_die(CLI_USAGE, "--save-table: %s: is the image itself",
+		    save_path);
+}
+
+static void
 take_stamp(const char *path)
 {
 	struct stat st;
 
-	if (is_one_file(save_path, path) || is_one_file(save_path, base_path))
-		cli_die(CLI_USAGE, "--save-table: %s: is the image itself",
-		    save_path);
+	check_save(path);
 	if (path != NULL && stat(path, &st) == 0)
 		save_stamp = pm_table_stamp_of(&st);
 }
@@ -273,6 +279,7 @@ run_qemu(struct qemu_input *input, struct pm_table *since, int fd)
 		.seen = input->seen, .seen_size = input->seen_size,
 		.since = since, .warn = warn_foreign,
 		.save = save_path != NULL ? open_save : NULL,
+		.ended = qemu_ended, .arg = input,
 	};
 	struct pm_qemu_capture_counts counts;
 	struct pm_writer out;
@@ -282,10 +289,10 @@ run_qemu(struct qemu_input *input, struct pm_table *since, int fd)
 	cli_watch(NULL, &out.meter, 0);
 	status = pm_qemu_capture_run(input->fd, &how, &out, &counts,
 	    &cli_fault);
-	if (status == PM_ERR_TRUNCATED)
-		qemu_close(input);
+	if (status != PM_OK)
+		qemu_drop(input);
 	cli_check(status);
-	qemu_close(input);
+	save_stamp = counts.stamp;
 	if (save_path != NULL)
 		close_save(counts.pages.to);
 	report_pages(counts.page_shift, &counts.pages, &out);
@@ -327,6 +334,7 @@ main(int argc, char *argv[])
 		if (base_path != NULL || image_options.regions != NULL)
 			cli_die(CLI_USAGE, "--base and --region are for "
 			    "images, not for migration streams");
+		check_save(input.path);
 		if (since_path != NULL)
 			cli_check(pm_table_open(&since, since_path,
 			    &cli_fault));

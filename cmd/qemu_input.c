@@ -6,22 +6,29 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "fdio.h"
 #include "image_options.h"
 #include "qemu.h"
 #include "qemu_input.h"
 
-/* What tells the one from the other is in the first four bytes. */
+/*
+ * What tells the one from the other is in the first eight bytes.  They may
+ * also be those of a raw image, of a guest that chose them; hence the whole
+ * of them.
+ */
+static const char migration[] = PM_QEMU_MAGIC "\0\0\0\3";
+
 static void
 peek(struct qemu_input *input)
 {
-	const size_t size = sizeof(input->seen);
+	enum pm_status status;
 	struct stat st;
-	ssize_t got = 1;
+	ssize_t got;
 
 	if (fstat(input->fd, &st) != 0)
 		cli_check(PM_ERR_READ);
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
-		got = pread(input->fd, input->seen, size,
+		got = pread(input->fd, input->seen, sizeof(input->seen),
 		    lseek(input->fd, 0, SEEK_CUR));
 		input->seen_size = got > 0 ? (size_t)got : 0;
 		input->is_file = 1;
@@ -29,12 +36,12 @@ peek(struct qemu_input *input)
 	}
 	if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
 		return;
-	while (input->seen_size < size && got != 0) {
-		got = read(input->fd, input->seen + input->seen_size,
-		    size - input->seen_size);
-		if (got < 0 && errno != EINTR)
-			cli_check(PM_ERR_READ);
-		input->seen_size += got > 0 ? (size_t)got : 0;
+	for (; input->seen_size < sizeof(input->seen); input->seen_size++) {
+		status = pm_fd_read(input->fd, input->seen +
+		    input->seen_size, 1);
+		if (status == PM_END)
+			return;
+		cli_check(status);
 	}
 }
 
@@ -87,6 +94,7 @@ opens(struct qemu_input *input, const char *path, int wanted)
 	if (input->fd < 0 && wanted)
 		cli_die(CLI_FAILURE, "%s: %s", path, strerror(errno));
 	cli_source(path);
+	input->path = path;
 	return input->fd >= 0;
 }
 
@@ -95,17 +103,17 @@ qemu_find(struct qemu_input *input, const char *path)
 {
 	int wanted = strcmp(image_options.format, "qemu") == 0;
 
-	*input = (struct qemu_input){ .fd = -1 };
+	*input = (struct qemu_input){ .fd = -1, .path = "/dev/stdin" };
 	if (!wanted && strcmp(image_options.format, "auto") != 0)
 		return 0;
 	if (!opens(input, path, wanted))
 		return 0;
 	peek(input);
 	input->is_save = begins(input, PM_SAVEFILE_MAGIC);
-	if (!wanted && input->is_file && begins(input, PM_QEMU_MAGIC) &&
+	if (!wanted && input->is_file && begins(input, migration) &&
 	    is_mapped(input))
 		image_options.format = "mapped-ram";
-	if (!wanted && !input->is_save && (!begins(input, PM_QEMU_MAGIC) ||
+	if (!wanted && !input->is_save && (!begins(input, migration) ||
 	    strcmp(image_options.format, "mapped-ram") == 0)) {
 		if (input->fd != STDIN_FILENO)
 			close(input->fd);
@@ -122,14 +130,18 @@ qemu_find(struct qemu_input *input, const char *path)
 	return 1;
 }
 
-void
-qemu_close(struct qemu_input *input)
+enum pm_status
+qemu_ended(void *arg)
 {
-	struct pm_fault first = cli_fault;
+	struct qemu_input *input = arg;
 
-	if (!input->is_save)
-		return;
-	cli_fault = (struct pm_fault){ .text = "" };
-	cli_check(pm_savefile_close(&input->save, &cli_fault));
-	cli_fault = first;
+	return input->is_save ? pm_savefile_close(&input->save, &cli_fault)
+	    : PM_OK;
+}
+
+void
+qemu_drop(struct qemu_input *input)
+{
+	if (input->is_save)
+		pm_savefile_drop(&input->save);
 }

@@ -15,10 +15,11 @@
 
 struct qemu_input {
 	int fd;
+	const char *path;		/* of it */
 	int is_file;			/* one that can be looked at anywhere */
 	int is_save;			/* of libvirt */
 	struct pm_savefile save;
-	uint8_t seen[PM_SAVEFILE_SEEN_MIN];	/* read already */
+	uint8_t seen[8];		/* read already */
 	size_t seen_size;
 };
 
@@ -28,7 +29,11 @@ struct qemu_input {
  */
 int qemu_find(struct qemu_input *, const char *path);
 
-/* The stream ended, or what failed is not told yet: a program may tell why. */
-void qemu_close(struct qemu_input *);
+/*
+ * The stream ended: a program that helped has to say that it was whole.  Or
+ * it will not be read to its end.
+ */
+enum pm_status qemu_ended(void *input);
+void qemu_drop(struct qemu_input *);
 
 #endif /* QEMU_INPUT_H */

@@ -11,6 +11,10 @@
 #define CAPABILITY	"mapped-ram"
 #define RAM_VERSION	4u
 #define CAPABILITIES_MAX	1024u
+#define HEAD_MAX	(16u << 20)	/* bytes before the first page */
+
+/* Of machines that as a rule run on processors of their own, big-endian. */
+#define BIG_ENDIAN_PREFIX	"s390-"
 
 static enum pm_status
 fail(const struct pm_mapped_cursor *cur, enum pm_status status,
@@ -51,6 +55,9 @@ pm_mapped_keep(struct pm_mapped_cursor *cur, const void *bytes, size_t size)
 	struct pm_mapped_ram *ram = cur->ram;
 	uint8_t *head = ram->head;
 
+	if (size > HEAD_MAX - ram->head_size)
+		return fail(cur, PM_ERR_REFUSED, "has too much before its "
+		    "pages");
 	if (size > ram->head_room - ram->head_size) {
 		size_t room = 2 * ram->head_room + PM_MAPPED_PIECE + size;
 
@@ -221,6 +228,15 @@ add_capabilities(struct pm_mapped_cursor *cur)
 	return status == PM_OK ? keep_text(cur, CAPABILITY) : status;
 }
 
+static int
+is_big_endian(const uint8_t *machine, size_t size)
+{
+	const size_t prefix = sizeof(BIG_ENDIAN_PREFIX) - 1;
+
+	return size >= prefix && memcmp(machine, BIG_ENDIAN_PREFIX, prefix)
+	    == 0;
+}
+
 static enum pm_status
 pass_configuration(struct pm_mapped_cursor *cur)
 {
@@ -233,6 +249,9 @@ pass_configuration(struct pm_mapped_cursor *cur)
 		return fail(cur, PM_ERR_REFUSED, "has no configuration");
 	if (status == PM_OK)
 		status = pm_mapped_pass(cur, (size_t)size);
+	if (status == PM_OK && is_big_endian(cur->in, (size_t)size))
+		return fail(cur, PM_ERR_REFUSED, "is of a machine that is not "
+		    "little-endian");
 	while (status == PM_OK && (status = pm_mapped_look(cur, 1)) == PM_OK &&
 	    cur->in[0] == PM_QEMU_SUBSECTION)
 		status = pass_subsection(cur, &known);
@@ -276,7 +295,6 @@ pass_start(struct pm_mapped_cursor *cur)
 		    "version 4");
 	return pm_mapped_keep(cur, cur->in, size + 8);
 }
-
 
 enum pm_status
 pm_mapped_head(struct pm_mapped_cursor *cur)

@@ -167,13 +167,13 @@ typedef enum pm_status reading(struct pm_mapped_cursor *, size_t);
 static enum pm_status
 take_end(struct pm_mapped_cursor *cur, reading *how)
 {
-	enum pm_status status;
+	enum pm_status status = how(cur, WORD_SIZE);
+	uint64_t word = pm_qemu_get(cur->in, WORD_SIZE);
 
-	do
-		status = how(cur, WORD_SIZE);
-	while (status == PM_OK &&
-	    pm_qemu_get(cur->in, WORD_SIZE) == PM_QEMU_MULTIFD_FLUSH);
-	if (status == PM_OK && pm_qemu_get(cur->in, WORD_SIZE) != PM_QEMU_EOS)
+	if (status == PM_OK && word == PM_QEMU_MULTIFD_FLUSH)
+		return fail(cur, PM_ERR_CORRUPT, "has a word of multifd's in "
+		    "its stream, which QEMU refuses in such a file");
+	if (status == PM_OK && word != PM_QEMU_EOS)
 		return fail(cur, PM_ERR_CORRUPT, "has pages in its stream "
 		    "too");
 	return status;
@@ -218,7 +218,29 @@ pass_end(struct pm_mapped_cursor *cur)
 	return pm_mapped_keep(cur, part, sizeof(part));
 }
 
-/* Sections of RAM, which are empty, and commands, up to anything else. */
+/*
+ * Device state has no lengths, so what is not known to be device state could
+ * have pages behind it that are never seen.
+ */
+static enum pm_status
+check_devices(const struct pm_mapped_cursor *cur)
+{
+	switch (cur->in[0]) {
+	case PM_QEMU_FULL:
+	case PM_QEMU_EOF:
+		return PM_OK;
+	case PM_QEMU_START:
+	case PM_QEMU_PART:
+	case PM_QEMU_END:
+		return fail(cur, PM_ERR_REFUSED, "has devices that are saved "
+		    "in parts, as RAM is");
+	default:
+		return fail(cur, PM_ERR_CORRUPT, "has no device state behind "
+		    "its RAM");
+	}
+}
+
+/* Sections of RAM, which are empty, and commands, up to the devices. */
 static enum pm_status
 cross(struct pm_mapped_cursor *cur)
 {
@@ -240,7 +262,7 @@ cross(struct pm_mapped_cursor *cur)
 			if (status == PM_OK && cur->has_footer)
 				status = take_footer(cur, pm_mapped_take);
 		} else
-			break;
+			return check_devices(cur);
 	}
 	return status;
 }
@@ -260,7 +282,7 @@ check_tail(struct pm_mapped_cursor *cur)
 		if (status == PM_OK)
 			pm_qemu_tail_take(&tail, cur->in, now);
 	}
-	if (status == PM_OK && !pm_qemu_tail_is_whole(&tail))
+	if (status == PM_OK && !pm_qemu_tail_is_whole(&tail, 1))
 		return fail(cur, PM_ERR_TRUNCATED, "the migration ends early");
 	return status;
 }
@@ -279,6 +301,9 @@ pass_libvirt(struct pm_mapped_cursor *cur)
 		return fail(cur, PM_ERR_READ, strerror(errno));
 	status = pm_savefile_head(&head, cur->fd, PM_SAVEFILE_SEEN_MIN,
 	    cur->fault);
+	if (status == PM_OK && head.is_big_endian)
+		return fail(cur, PM_ERR_REFUSED, "was saved by a machine that "
+		    "is not little-endian");
 	if (status == PM_OK && head.format != PM_SAVEFILE_SPARSE)
 		return fail(cur, PM_ERR_REFUSED, "is a save image that is not "
 		    "sparse; --format=qemu reads it");
@@ -329,6 +354,20 @@ pm_mapped_ram_open(struct pm_mapped_ram *ram, int fd, const char *path,
 		return status;
 	ram->end = cur.end = (uint64_t)end;
 	return read_all(&cur);
+}
+
+int
+pm_mapped_ram_detect(int fd)
+{
+	struct pm_mapped_ram ram = { .page_shift = 0 };
+	struct pm_mapped_cursor cur = { .ram = &ram, .fd = fd };
+	off_t end = lseek(fd, 0, SEEK_END);
+	int is;
+
+	cur.end = end > 0 ? (uint64_t)end : 0;
+	is = pass_libvirt(&cur) == PM_OK && pm_mapped_head(&cur) == PM_OK;
+	pm_mapped_ram_close(&ram);
+	return is;
 }
 
 enum pm_status

@@ -12,8 +12,10 @@
  * All but the pages is given as the stream would have it without that
  * capability, which QEMU before 9.0 loads too: a head, up to where a section
  * of RAM begins; the pages, which are not here; and the rest.  A bitmap is in
- * the byte order of the machine that wrote it, and this reads little-endian
- * ones, since nothing in the file tells.
+ * the byte order of the machine that wrote it, and is taken as little-endian:
+ * nothing in the file tells, but for libvirt's header, and for the name of the
+ * machine where that is one of s390.  What these show to be big-endian is
+ * refused.
  *
  * What libvirt calls a sparse save image is such a file behind a header of
  * libvirt's (savefile.h).
@@ -52,13 +54,19 @@ struct pm_mapped_ram {
 
 /*
  * Read all but bitmaps and pages from a file.  PM_ERR_REFUSED for what is no
- * such file, or has what is not known here; PM_ERR_CORRUPT for one that
- * contradicts itself, PM_ERR_TRUNCATED for one that was cut.  To be closed in
- * any case.  path is for messages.
+ * such file, or has what is not known here, such as devices that come in parts;
+ * PM_ERR_CORRUPT for one that contradicts itself, PM_ERR_TRUNCATED for one that
+ * was cut.  To be closed in any case.  path is for messages.
  */
 enum pm_status pm_mapped_ram_open(struct pm_mapped_ram *, int fd,
     const char *path, struct pm_fault *);
 void pm_mapped_ram_close(struct pm_mapped_ram *);
+
+/*
+ * True when a file begins as one does, bare or within libvirt's; the place in
+ * it may change.
+ */
+int pm_mapped_ram_detect(int fd);
 
 /*
  * The other way round: from the first bytes of a plain stream, with pages of
@@ -103,7 +111,7 @@ enum pm_status pm_mapped_pass(struct pm_mapped_cursor *, size_t size);
 /* A text with its length, a byte, before it, and so many bytes behind it. */
 enum pm_status pm_mapped_take_text(struct pm_mapped_cursor *, size_t behind);
 
-/* Add to the head of the plain stream. */
+/* Add to the head of the plain stream; PM_ERR_REFUSED when it is too long. */
 enum pm_status pm_mapped_keep(struct pm_mapped_cursor *, const void *bytes,
     size_t size);
 

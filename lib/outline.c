@@ -118,7 +118,10 @@ pm_outline_layout(const struct pm_outline *outline, enum pm_status *status)
 	return layout;
 }
 
-/* The names of all regions, as far as there is room for them. */
+/*
+ * The names of all regions, as far as there is room for them; of the first one
+ * there is always some.
+ */
 static void
 list_names(const struct pm_outline *outline, char *text, size_t room)
 {
@@ -133,7 +136,8 @@ list_names(const struct pm_outline *outline, char *text, size_t room)
 			continue;
 		if (strlen(comma) + strlen(name) + sizeof(", ...") >
 		    room - size) {
-			snprintf(text + size, room - size, "%s...", comma);
+			snprintf(text + size, room - size, "%.64s...",
+			    size > 0 ? comma : name);
 			return;
 		}
 		size += (size_t)snprintf(text + size, room - size, "%s%s",

@@ -84,20 +84,70 @@ add_head(struct pm_product *product, const uint8_t *bytes, size_t size)
 	return PM_OK;
 }
 
-enum pm_status
-pm_product_take(struct pm_product *product, const struct pm_record *rec)
+static enum pm_status
+take_stream(struct pm_product *product, const struct pm_record *rec)
 {
-	if (rec->type == PM_TYPE_STREAM)
-		begin(product);
-	if (rec->type != PM_TYPE_OPAQUE || rec->stored == 0 ||
-	    product->kind == PM_PRODUCT_REGION)
+	struct pm_stream stream;
+	enum pm_status status = pm_stream_unpack(&stream, rec,
+	    product->fault);
+
+	begin(product);
+	product->is_foreign = status == PM_OK &&
+	    (stream.may & PM_MAY_FOREIGN) != 0;
+	product->is_vague = 0;
+	return status;
+}
+
+static enum pm_status
+take_round(struct pm_product *product, const struct pm_record *rec)
+{
+	struct pm_round round;
+	enum pm_status status = pm_round_unpack(&round, rec, product->fault);
+
+	product->is_vague = status == PM_OK && !round.known;
+	return status;
+}
+
+static enum pm_status
+take_opaque(struct pm_product *product, const struct pm_record *rec)
+{
+	if (rec->stored == 0 || product->kind == PM_PRODUCT_REGION)
 		return PM_OK;
 	if (product->kind == PM_PRODUCT_WHOLE)
 		return refuse(product, "holds foreign bytes that an image has "
-		    "no place for: give --region NAME, or --format=qemu");
+		    "no place for: give --region NAME, or --format=qemu or "
+		    "mapped-ram");
 	return product->is_placed
 	    ? add_rest(product, rec->payload, rec->stored)
 	    : add_head(product, rec->payload, rec->stored);
+}
+
+/* What is proved then is what the stream says, and not what QEMU sent. */
+static enum pm_status
+check_end(const struct pm_product *product)
+{
+	if (product->kind == PM_PRODUCT_WHOLE || !product->is_foreign ||
+	    !product->is_vague)
+		return PM_OK;
+	return refuse(product, "its source did not understand all of the "
+	    "migration stream: pages may be missing");
+}
+
+enum pm_status
+pm_product_take(struct pm_product *product, const struct pm_record *rec)
+{
+	switch (rec->type) {
+	case PM_TYPE_STREAM:
+		return take_stream(product, rec);
+	case PM_TYPE_ROUND:
+		return take_round(product, rec);
+	case PM_TYPE_OPAQUE:
+		return take_opaque(product, rec);
+	case PM_TYPE_END:
+		return check_end(product);
+	default:
+		return PM_OK;
+	}
 }
 
 /* The block that an extent is, or UINT32_MAX. */

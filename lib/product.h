@@ -37,7 +37,11 @@ struct pm_product {
 	const char *path;		/* what it will be */
 	struct pm_fault *fault;
 
-	/* Foreign bytes of the stream at hand. */
+	/* Of the stream at hand: foreign bytes stand among its pages, and its
+	   last mark does not know the generation. */
+	int is_foreign, is_vague;
+
+	/* Its foreign bytes. */
 	uint8_t *head;			/* before the first page; */
 	size_t head_size, head_room;
 	int is_placed;			/* the plan was made of them; */
@@ -52,8 +56,9 @@ void pm_product_open(struct pm_product *, enum pm_product_kind,
 void pm_product_close(struct pm_product *);
 
 /*
- * Take a record that begins a stream, or foreign bytes.  PM_ERR_REFUSED for
- * those where they have no place.
+ * Take the next record, of whatever type.  PM_ERR_REFUSED for foreign bytes
+ * that have no place, and at the end of a stream of which pages may be among
+ * them.
  */
 enum pm_status pm_product_take(struct pm_product *, const struct pm_record *);
 

@@ -11,7 +11,8 @@ pm_qemu_open(struct pm_qemu *qemu, unsigned page_shift)
 {
 	*qemu = (struct pm_qemu){
 		.page_shift = page_shift, .state = PM_QEMU_AT_MAGIC,
-		.last = PM_QEMU_NONE, .ram_id = PM_QEMU_NONE,
+		.last = PM_QEMU_NONE, .written = PM_QEMU_NONE,
+		.ram_id = PM_QEMU_NONE,
 		.has_footers = -1,
 		.block = calloc(PM_REGIONS_MAX, sizeof(qemu->block[0])),
 	};
@@ -66,8 +67,9 @@ read_whole_head(struct pm_qemu_view *view)
 	}
 	if (qemu->section_type == PM_QEMU_START &&
 	    pm_qemu_is_text(view, 5, "ram")) {
-		if (qemu->ram_id != PM_QEMU_NONE ||
-		    qemu->section_id == PM_QEMU_NONE ||
+		if (qemu->ram_id != PM_QEMU_NONE)
+			return pm_qemu_surprise(view, "it has RAM twice");
+		if (qemu->section_id == PM_QEMU_NONE ||
 		    pm_qemu_get(view->in + size - 4, 4) != 4)
 			return pm_qemu_surprise(view,
 			    "its RAM is not of version 4");
@@ -183,7 +185,7 @@ read_page(struct pm_qemu_view *view, uint64_t word, unsigned flag)
 		if ((at = pm_qemu_text_end(view, 8)) == 0)
 			return pm_qemu_more();
 		token.block = pm_qemu_find_block(qemu, view->in + 8);
-		if (token.block == qemu->last)
+		if (token.block == qemu->last && token.block != PM_QEMU_NONE)
 			return pm_qemu_surprise(view,
 			    "a page names its block anew");
 	}
@@ -373,20 +375,36 @@ pm_qemu_takes_pages(const struct pm_qemu *qemu)
 	    qemu->state == PM_QEMU_AT_LIST);
 }
 
+int
+pm_qemu_end(struct pm_qemu *qemu)
+{
+	if (qemu->state != PM_QEMU_AT_CROSS || qemu->ram_id != PM_QEMU_NONE)
+		return 0;
+	qemu->surprise = "a section before that of RAM has no end";
+	qemu->state = PM_QEMU_AT_REST;
+	return 1;
+}
+
+void
+pm_qemu_pass_page(struct pm_qemu *qemu, uint32_t block)
+{
+	if (qemu->state == PM_QEMU_AT_LIST)
+		qemu->state = PM_QEMU_AT_RAM;
+	qemu->last = block;
+}
+
 size_t
 pm_qemu_put_page(struct pm_qemu *qemu, unsigned flag, uint32_t block,
     uint64_t page, uint8_t *out)
 {
 	size_t size = strlen(qemu->block[block].name);
 
-	if (qemu->state == PM_QEMU_AT_LIST)
-		qemu->state = PM_QEMU_AT_RAM;
-	if (block == qemu->last) {
+	if (block == qemu->written) {
 		pm_qemu_put(out, page << qemu->page_shift | flag |
 		    PM_QEMU_CONTINUE, 8);
 		return 8;
 	}
-	qemu->last = block;
+	qemu->written = block;
 	pm_qemu_put(out, page << qemu->page_shift | flag, 8);
 	out[8] = (uint8_t)size;
 	memcpy(out + 9, qemu->block[block].name, size);

@@ -8,8 +8,9 @@
  * RAM and what stands between them.  Sections of others that may come
  * before the last of RAM are crossed by looking for their footer.  From the
  * first byte of device state on, which has no lengths, all is foreign; and
- * from the first thing on that it does not expect, so a stream that is
- * misunderstood is larger than it could be, but never another one.
+ * from the first thing on that it does not expect.  So a stream that is
+ * misunderstood is larger than it could be, and the same when it is written
+ * again without deltas.
  *
  * The format is that of QEMU's docs/devel/migration and migration/ram.c,
  * versions 7.2 to 10.
@@ -32,6 +33,11 @@
 #define PM_QEMU_TOKEN_MAX	(PM_PAGE_MAX + 512)
 #define PM_QEMU_HEAD_MAX	(8 + 1 + PM_NAME_MAX)	/* of a page */
 #define PM_QEMU_LIVE_MAX	32u	/* sections that come in parts */
+
+/* Of a guest in a chain: up to the end of RAM's first section, and behind
+   its last. */
+#define PM_QEMU_HEAD_SIZE_MAX	(1u << 20)
+#define PM_QEMU_DEVICES_MAX	(1u << 30)
 
 /* Kinds of sections, their first byte. */
 enum {
@@ -86,12 +92,15 @@ struct pm_qemu {
 	int listed;			/* they are known */
 	int in_devices;			/* IS_REST: device state begins */
 	const char *surprise;		/* IS_REST: why; else NULL */
+	int surprised_in_ram;		/* where a page might have stood */
 	int is_mapped;			/* pages stand elsewhere in the file */
+	int ignores_shared;		/* blocks may have no pages here */
 	int others;			/* sections in parts that are not RAM */
 
 	/* Where it is; for itself. */
 	int state;
-	uint32_t last;			/* block of the page before */
+	uint32_t last;			/* block of the page before, */
+	uint32_t written;		/* and of the one that was written */
 	uint32_t ram_id, section_id;
 	uint8_t section_type;
 	int has_footers;		/* -1: not known yet */
@@ -115,13 +124,23 @@ void pm_qemu_close(struct pm_qemu *);
 struct pm_qemu_token pm_qemu_next(struct pm_qemu *, const uint8_t *in,
     size_t size);
 
+/*
+ * The stream ended here.  True if it may have, though no rest began: a
+ * section before RAM had no end that could be found, and all of it is
+ * foreign.  What is left is then to be taken.
+ */
+int pm_qemu_end(struct pm_qemu *);
+
 /* True where a page of RAM may stand. */
 int pm_qemu_takes_pages(const struct pm_qemu *);
 
+/* A page stands here, which will not be read as a token. */
+void pm_qemu_pass_page(struct pm_qemu *, uint32_t block);
+
 /*
- * A page stands here, which will not be read as a token: write what goes
- * before its content, or before the fill byte of ZERO, or the length of
- * XBZRLE, to out, of PM_QEMU_HEAD_MAX bytes.  Returns its size.
+ * Write what goes before the content of a page, or before the fill byte of
+ * ZERO, or the encoding of XBZRLE, to out, of PM_QEMU_HEAD_MAX bytes.
+ * Returns its size.
  */
 size_t pm_qemu_put_page(struct pm_qemu *, unsigned flag, uint32_t block,
     uint64_t page, uint8_t *out);
@@ -190,6 +209,7 @@ pm_qemu_bytes(struct pm_qemu_view *view, size_t size, enum pm_qemu_state next)
 static inline struct pm_qemu_token
 pm_qemu_surprise(struct pm_qemu_view *view, const char *text)
 {
+	view->qemu->surprised_in_ram = pm_qemu_takes_pages(view->qemu);
 	view->qemu->surprise = text;
 	view->qemu->state = PM_QEMU_AT_REST;
 	return (struct pm_qemu_token){ .kind = PM_QEMU_IS_REST };

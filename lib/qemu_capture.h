@@ -34,11 +34,16 @@ struct pm_qemu_capture_options {
 
 	/* From here on nothing is understood, and why; or NULL. */
 	void (*warn)(const char *text);
+
+	/* The input ended: what wrote it may say that it was not whole. */
+	enum pm_status (*ended)(void *arg);
+	void *arg;
 };
 
 struct pm_qemu_capture_counts {
 	struct pm_capture_counts pages;
 	unsigned page_shift;
+	struct pm_table_stamp stamp;	/* for the table that was saved */
 	uint64_t rounds;
 	uint64_t foreign;		/* bytes */
 	uint64_t device_bytes;		/* from the first of device state on */
@@ -50,8 +55,9 @@ struct pm_qemu_capture_counts {
  * Read a migration stream from fd to its end and write one whole stream,
  * end record included.  What has come is written before more is waited for.
  * PM_ERR_CORRUPT if it is none, PM_ERR_TRUNCATED when it was cut, as far as
- * that can be told; PM_ERR_REFUSED, with since or save, for one that is not
- * understood to its end.
+ * that can be told; PM_ERR_REFUSED for a mapped-ram file and, with since or
+ * save, for what a chain can't hold: what is not understood to its end, or
+ * is of another machine than since.
  */
 enum pm_status pm_qemu_capture_run(int fd,
     const struct pm_qemu_capture_options *, struct pm_writer *out,

@@ -9,8 +9,6 @@
 #include "qemu_out.h"
 #include "qemu_pages.h"
 
-#define HEAD_MAX	(1u << 20)	/* of a stream, to its list of blocks */
-#define HELD_MAX	(256u << 20)	/* device state */
 #define BROKEN_MAX	(2 * PM_QEMU_TOKEN_MAX)
 
 /* Bytes that are kept. */
@@ -29,8 +27,8 @@ struct pm_qemu_emit {
 	unsigned page_shift;
 	int saved;			/* others may follow it */
 	int chained;			/* it follows another */
-	uint32_t regions;
 	struct pm_region *region;	/* PM_REGIONS_MAX */
+	uint32_t blocks;		/* of the memory, from the first list */
 
 	int agreed;			/* a mark stands behind all pages */
 	int resting;			/* no page will follow */
@@ -131,19 +129,19 @@ begin(struct pm_qemu_emit *emit, const struct pm_record *rec)
 	    (stream.needs & PM_NEEDS_LATE_FROM) != 0))
 		return fail(emit, PM_ERR_MISMATCH, "starts from another state "
 		    "of the guest: put the streams before it in front");
-	if (emit->chained && !emit->saved)
-		return fail(emit, PM_ERR_REFUSED, "the guest of the stream "
-		    "before was not saved to be gone on from, and was passed "
-		    "on");
+	if (emit->chained && (!emit->saved ||
+	    (stream.may & PM_MAY_SAVED) == 0 ||
+	    (stream.needs & PM_NEEDS_LATE_FROM) != 0))
+		return fail(emit, PM_ERR_REFUSED, "this and the stream before "
+		    "were not both saved to be a chain");
 	if (emit->chained && emit->page_shift != stream.page_shift)
 		return fail(emit, PM_ERR_REFUSED,
 		    "the size of pages changes in a chain");
 	emit->page_shift = stream.page_shift;
 	emit->saved = (stream.may & PM_MAY_SAVED) != 0;
-	emit->regions = 0;
 	emit->agreed = 1;
 	emit->resting = emit->opened = 0;
-	emit->in_head = emit->saved;
+	emit->in_head = emit->saved || emit->chained;
 	emit->head_at = emit->broken_size = 0;
 	pm_qemu_close(&emit->qemu);
 	return pm_qemu_open(&emit->qemu, stream.page_shift) == PM_OK ? PM_OK
@@ -155,7 +153,8 @@ static enum pm_status
 take_head(struct pm_qemu_emit *emit, const uint8_t *in, size_t size)
 {
 	if (!emit->chained)
-		return keep(emit, &emit->head, in, size, HEAD_MAX);
+		return keep(emit, &emit->head, in, size,
+		    PM_QEMU_HEAD_SIZE_MAX);
 	if (size > emit->head.size - emit->head_at ||
 	    memcmp(emit->head.bytes + emit->head_at, in, size) != 0)
 		return fail(emit, PM_ERR_REFUSED, "the guest is not of the "
@@ -172,7 +171,8 @@ take_bytes(struct pm_qemu_emit *emit, const uint8_t *in, size_t size)
 	if (emit->qemu.in_devices)
 		emit->counts.device_bytes += size;
 	if (emit->resting && emit->saved)
-		return keep(emit, &emit->held, in, size, HELD_MAX);
+		return keep(emit, &emit->held, in, size,
+		    PM_QEMU_DEVICES_MAX);
 	if (emit->in_head)
 		status = take_head(emit, in, size);
 	if (status != PM_OK || (emit->chained && !emit->resting))
@@ -183,8 +183,16 @@ take_bytes(struct pm_qemu_emit *emit, const uint8_t *in, size_t size)
 static enum pm_status
 take_list(struct pm_qemu_emit *emit)
 {
-	return emit->chained ? PM_OK : pm_qemu_pages_open(&emit->pages,
-	    &emit->qemu, emit->fault);
+	emit->agreed = 0;
+	if (emit->qemu.page_shift != emit->page_shift)
+		return fail(emit, PM_ERR_CORRUPT, "the guest has pages of "
+		    "another size than the stream");
+	if (emit->chained)
+		return emit->in_head && emit->qemu.blocks == emit->blocks
+		    ? PM_OK : fail(emit, PM_ERR_CORRUPT,
+		    "the guest has another memory than that before");
+	emit->blocks = emit->qemu.blocks;
+	return pm_qemu_pages_open(&emit->pages, &emit->qemu, emit->fault);
 }
 
 /* A section of RAM for the pages of a stream that follows another. */
@@ -219,14 +227,22 @@ close_section(struct pm_qemu_emit *emit)
 static enum pm_status
 take_rest(struct pm_qemu_emit *emit)
 {
+	enum pm_status status;
+
 	if (!emit->agreed)
 		return fail(emit, PM_ERR_CORRUPT, "device state comes before "
 		    "a mark that its pages are right");
-	if (emit->saved && (emit->qemu.surprise != NULL ||
-	    (emit->chained && (emit->qemu.others ||
-	    emit->head_at != emit->head.size))))
+	if (emit->saved && (emit->qemu.surprise != NULL || emit->qemu.others ||
+	    (emit->chained && emit->head_at != emit->head.size)))
 		return fail(emit, PM_ERR_REFUSED, "the migration stream can't "
 		    "be part of a chain");
+	if (emit->qemu.surprise != NULL && emit->qemu.last != PM_QEMU_NONE &&
+	    emit->qemu.last != emit->qemu.written && (status = emit->qemu.surprised_in_ram
+	    ? pm_qemu_pages_name(&emit->pages, &emit->qemu, &emit->out)
+	    : fail(emit, PM_ERR_REFUSED, "what is not understood can't "
+	    "follow pages that were left out: put pm-delta -d before"))
+	    != PM_OK)
+		return status;
 	emit->resting = 1;
 	emit->devices_since = pm_clock_us();
 	emit->held.size = 0;
@@ -237,19 +253,11 @@ static enum pm_status
 take_token(struct pm_qemu_emit *emit, const struct pm_qemu_token *token,
     const uint8_t *in)
 {
-	enum pm_status status;
-
 	switch (token->kind) {
 	case PM_QEMU_IS_PAGE:
 	case PM_QEMU_IS_ZERO:
-		/* A source that knew less made them foreign. */
-		if (emit->chained)
-			return fail(emit, PM_ERR_REFUSED, "pages stand among "
-			    "the foreign bytes of a chain");
-		status = pm_qemu_pages_lose(&emit->pages, token->block,
-		    token->page);
-		return status != PM_OK ? status : take_bytes(emit, in,
-		    token->size);
+		return fail(emit, PM_ERR_CORRUPT,
+		    "pages stand among the foreign bytes");
 	case PM_QEMU_IS_BYTES:
 		return take_bytes(emit, in, token->size);
 	case PM_QEMU_IS_LIST:
@@ -389,6 +397,15 @@ take_end(struct pm_qemu_emit *emit, const struct pm_record *rec)
 	struct pm_end end;
 	enum pm_status status = pm_end_unpack(&end, rec, emit->fault);
 
+	if (status == PM_OK && pm_qemu_end(&emit->qemu)) {
+		status = take_rest(emit);
+		if (status == PM_OK)
+			status = take_bytes(emit, emit->broken,
+			    emit->broken_size);
+		if (status == PM_OK)
+			status = pm_qemu_out_flush(&emit->out);
+		emit->broken_size = 0;
+	}
 	if (status == PM_OK && (!emit->resting || emit->broken_size > 0))
 		return fail(emit, PM_ERR_CORRUPT, "holds no whole migration "
 		    "stream of QEMU");
@@ -409,7 +426,6 @@ pm_qemu_emit_take(struct pm_qemu_emit *emit, const struct pm_record *rec)
 	case PM_TYPE_STREAM:
 		return begin(emit, rec);
 	case PM_TYPE_REGION:
-		emit->regions++;
 		return pm_region_unpack(&emit->region[rec->region], rec,
 		    emit->page_shift, emit->fault);
 	case PM_TYPE_PAGES:

@@ -104,6 +104,8 @@ pm_qemu_read_capability(struct pm_qemu_view *view)
 		    "capability mapped-ram puts its pages elsewhere: read the "
 		    "file with --format=mapped-ram");
 	}
+	view->qemu->ignores_shared |= pm_qemu_is_text(view, 0,
+	    "x-ignore-shared");
 	view->qemu->left--;
 	return pm_qemu_bytes(view, end, PM_QEMU_AT_CAPABILITIES);
 }
@@ -139,7 +141,7 @@ add_block(struct pm_qemu_view *view)
 	struct pm_qemu *qemu = view->qemu;
 	struct pm_region *block = &qemu->block[qemu->blocks];
 	size_t name = view->in[0], at = pm_qemu_text_end(view, 0);
-	uint64_t length;
+	uint64_t length, key;
 
 	if (at == 0 || view->size < at + 8)
 		return pm_qemu_more();
@@ -147,13 +149,17 @@ add_block(struct pm_qemu_view *view)
 	if (qemu->blocks == PM_REGIONS_MAX || length > qemu->left ||
 	    length == 0 ||
 	    (length & ((UINT64_C(1) << qemu->page_shift) - 1)) != 0 ||
-	    memchr(view->in + 1, 0, name) != NULL ||
-	    pm_qemu_find_block(qemu, view->in) != PM_QEMU_NONE)
+	    memchr(view->in + 1, 0, name) != NULL)
 		return pm_qemu_surprise(view, "its list of blocks is odd");
+	key = pm_hash_key((const char *)view->in + 1, name);
+	for (uint32_t i = 0; i < qemu->blocks; i++)
+		if (qemu->block[i].key == key)
+			return pm_qemu_surprise(view,
+			    "two blocks have one name");
 	*block = (struct pm_region){ .length = length,
 	    .kind = PM_REGION_BLOCK };
 	memcpy(block->name, view->in + 1, name);
-	block->key = pm_hash_key(block->name, name);
+	block->key = key;
 	qemu->blocks++;
 	qemu->left -= length;
 	return pm_qemu_bytes(view, at + 8, PM_QEMU_AT_LIST);

@@ -64,16 +64,35 @@ remember(struct work *work, uint64_t page, struct pm_digest content)
 	    content, NULL);
 }
 
-enum pm_status
-pm_qemu_pages_lose(struct pm_qemu_pages *pages, uint32_t block,
-    uint64_t page)
+/* QEMU makes something of a page that is not known here. */
+static enum pm_status
+lose(struct work *work, uint64_t page)
 {
-	uint64_t at = pm_qemu_memory_at(&pages->memory, block, page);
-
-	pm_bitmap_set(&pages->unknown, at);
-	pm_bitmap_set(&pages->sent, at);
-	return pm_qemu_memory_set(&pages->memory, block, page,
+	pm_bitmap_set(&work->pages->unknown, at_of(work, page));
+	return pm_qemu_memory_set(&work->pages->memory, work->block, page,
 	    (struct pm_digest){ 0, 0 }, NULL);
+}
+
+enum pm_status
+pm_qemu_pages_name(struct pm_qemu_pages *pages, struct pm_qemu *qemu,
+    struct pm_qemu_out *out)
+{
+	const uint8_t nothing[3] = { XBZRLE_FLAG, 0, 0 };
+	uint8_t head[PM_QEMU_HEAD_MAX + sizeof(nothing)];
+	uint64_t at, base = pm_qemu_memory_at(&pages->memory, qemu->last, 0);
+	uint64_t end = base + pm_qemu_memory_pages(&pages->memory,
+	    qemu->last);
+	size_t size;
+
+	at = pm_bitmap_next(&pages->sent, base, end);
+	if (at == end || qemu->page_shift > XBZRLE_SHIFT_MAX)
+		return pm_fault_set(pages->fault, PM_ERR_REFUSED, NULL,
+		    "what is not understood can't follow pages that were "
+		    "left out: put pm-delta -d before");
+	size = pm_qemu_put_page(qemu, PM_QEMU_XBZRLE, qemu->last, at - base,
+	    head);
+	memcpy(head + size, nothing, sizeof(nothing));
+	return pm_qemu_out_copy(out, head, size + sizeof(nothing));
 }
 
 int
@@ -115,6 +134,23 @@ add_known(struct work *work, uint64_t page, struct pm_digest content)
 	    work->key, page));
 }
 
+/* A delta that decodes has lengths of at most three bytes; QEMU takes two. */
+static int
+qemu_decodes(const uint8_t *in, uint32_t length)
+{
+	for (uint32_t at = 0, run = 0; at < length; run++) {
+		uint32_t count = in[at] & 0x7f;
+
+		if ((in[at++] & 0x80) != 0) {
+			if ((in[at] & 0x80) != 0)
+				return 0;
+			count |= (uint32_t)in[at++] << 7;
+		}
+		at += run % 2 == 1 ? count : 0;
+	}
+	return 1;
+}
+
 /* Whether a delta is one; made against zeroes, it becomes a page. */
 static enum pm_status
 look_at_delta(struct work *work, uint64_t page, const uint8_t *in,
@@ -123,16 +159,19 @@ look_at_delta(struct work *work, uint64_t page, const uint8_t *in,
 	struct pm_qemu_pages *pages = work->pages;
 	uint8_t *out = pages->page + at * work->size;
 
-	if (work->qemu->page_shift > XBZRLE_SHIFT_MAX)
-		return fail_page(work, page, PM_ERR_REFUSED, "is a delta, and "
-		    "too large for QEMU to take it: put pm-delta -d before");
 	memset(out, 0, work->size);
 	if (pm_xbzrle_decode(out, work->size, in, length, NULL) != PM_OK)
 		return fail_page(work, page, PM_ERR_CORRUPT,
 		    "is a delta that does not decode");
 	if (is_sent(work, page)) {
 		work->has_unknown = 1;
-		return PM_OK;
+		if (work->qemu->page_shift > XBZRLE_SHIFT_MAX)
+			return fail_page(work, page, PM_ERR_REFUSED, "is a "
+			    "delta, and too large for QEMU to take it: put "
+			    "pm-delta -d before");
+		return qemu_decodes(in, length) ? PM_OK : fail_page(work,
+		    page, PM_ERR_CORRUPT, "is a delta that QEMU does not "
+		    "decode");
 	}
 	work->has_unsent = 1;
 	pages->content[at] = pm_hash_content(out, work->size);
@@ -223,7 +262,7 @@ put_delta(struct work *work, uint64_t page, const uint8_t *in,
 
 	pages->delta++;
 	if (is_sent(work, page)) {
-		status = pm_qemu_pages_lose(pages, work->block, page);
+		status = lose(work, page);
 		return status != PM_OK ? status : put(work, PM_QEMU_XBZRLE,
 		    page, in, length);
 	}
@@ -306,6 +345,8 @@ pm_qemu_pages_put(struct pm_qemu_pages *pages, struct pm_qemu *qemu,
 	uint32_t at = 0;
 
 	for (uint32_t i = 0; i < rec->entries && status == PM_OK; i++) {
+		if (pm_entry_kind(rec->entry[i]) != PM_GONE)
+			pm_qemu_pass_page(qemu, block);
 		status = put_entry(&work, rec->entry[i], in, at);
 		in += pm_entry_bytes(rec->entry[i]);
 		at += pm_entry_has_payload(rec->entry[i]) != 0;

@@ -47,9 +47,13 @@ int pm_qemu_pages_tell(const struct pm_qemu_pages *,
 enum pm_status pm_qemu_pages_put(struct pm_qemu_pages *, struct pm_qemu *,
     const struct pm_record *, uint32_t block, struct pm_qemu_out *);
 
-/* A page went by among foreign bytes. */
-enum pm_status pm_qemu_pages_lose(struct pm_qemu_pages *, uint32_t block,
-    uint64_t page);
+/*
+ * Pages that follow among foreign bytes may say that their block is that of
+ * the page before, which QEMU may not have been told of: write a delta that
+ * changes nothing of a page of it.  PM_ERR_REFUSED where there can be none.
+ */
+enum pm_status pm_qemu_pages_name(struct pm_qemu_pages *, struct pm_qemu *,
+    struct pm_qemu_out *);
 
 /* True when memory.id is that of the whole memory. */
 static inline int

@@ -41,9 +41,13 @@ pm_qemu_tail_take(struct pm_qemu_tail *tail, const uint8_t *in, size_t size)
 }
 
 int
-pm_qemu_tail_is_whole(const struct pm_qemu_tail *tail)
+pm_qemu_tail_is_whole(const struct pm_qemu_tail *tail, int has_footers)
 {
-	if (tail->size > 0 && tail->last[BEFORE - 1] == PM_QEMU_EOF)
+	const uint8_t *last = tail->last;
+
+	if (tail->size > 0 && last[BEFORE - 1] == PM_QEMU_EOF &&
+	    (!has_footers || (last[0] == PM_QEMU_FOOTER && last[1] == 0 &&
+	    last[2] == 0)))
 		return 1;
 	for (unsigned i = 0; i < PM_QEMU_TAIL_ENDS && i < tail->ends; i++)
 		if (tail->end[i] == tail->size)

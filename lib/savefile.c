@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -10,10 +11,13 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "clock.h"
 #include "fdio.h"
 #include "savefile.h"
 
 #define VERSION_MAX	2u
+#define LEFT_MAX	(16u << 20)	/* bytes behind what was read */
+#define LEFT_US		10000000u	/* and how long they are waited for */
 
 static const struct {
 	uint32_t format;
@@ -49,11 +53,13 @@ unpack(struct pm_savefile_head *head, const uint8_t *in,
 {
 	uint32_t field[4];
 	const unsigned count = sizeof(field) / sizeof(field[0]);
+	int is_big_endian;
 
 	for (unsigned i = 0; i < count; i++)
 		field[i] = (uint32_t)pm_get_le(in + PM_SAVEFILE_MAGIC_SIZE +
 		    i * 4, 4);
-	if (field[0] > VERSION_MAX)
+	is_big_endian = field[0] > VERSION_MAX;
+	if (is_big_endian)
 		for (unsigned i = 0; i < count; i++)
 			field[i] = swapped(field[i]);
 	if (field[0] > VERSION_MAX)
@@ -66,7 +72,7 @@ unpack(struct pm_savefile_head *head, const uint8_t *in,
 		    "the head of a save image: version %" PRIu32 ", %" PRIu32
 		    " bytes of description", field[0], field[1]);
 	*head = (struct pm_savefile_head){ .format = field[3],
-	    .text = field[1] };
+	    .text = field[1], .is_big_endian = is_big_endian };
 	return PM_OK;
 }
 
@@ -211,24 +217,61 @@ pm_savefile_open(struct pm_savefile *savefile, int fd, unsigned seen,
 	    head.format);
 }
 
-enum pm_status
-pm_savefile_close(struct pm_savefile *savefile, struct pm_fault *fault)
+/* True when the program comes to the end of what it writes. */
+static int
+reach_end(int fd)
 {
-	const char *name = savefile->name;
-	pid_t pid = savefile->program, got;
-	int how = 0;
+	struct pollfd more = { .fd = fd, .events = POLLIN };
+	uint64_t until = pm_clock_us() + LEFT_US, now;
+	uint8_t passed[4096];
+	size_t size = 0;
+	ssize_t got;
+
+	while (size < LEFT_MAX && (now = pm_clock_us()) < until) {
+		if (poll(&more, 1, (int)((until - now) / 1000) + 1) <= 0)
+			continue;
+		got = read(fd, passed, sizeof(passed));
+		if (got == 0)
+			return 1;
+		size += (size_t)(got > 0 ? got : 0);
+	}
+	return 0;
+}
+
+/*
+ * Wait for the program that was there; false where nobody wants to know how
+ * children end, so that it is not known.
+ */
+static int
+bury(struct pm_savefile *savefile, int kills, int *how)
+{
+	pid_t pid = savefile->program, got = pid == 0 ? -1 : 0;
 
 	if (pid != 0)
 		close(savefile->fd);
 	*savefile = (struct pm_savefile){ .fd = -1 };
-	if (pid == 0)
-		return PM_OK;
-	while ((got = waitpid(pid, &how, 0)) < 0 && errno == EINTR)
-		;
-	/* Where nobody wants to know how children end, that is not known. */
-	if (got < 0 || (WIFSIGNALED(how) && WTERMSIG(how) == SIGPIPE))
-		return PM_OK;
+	/* One that has ended may be gone, and its number another's. */
+	if (pid != 0 && kills && (got = waitpid(pid, how, WNOHANG)) == 0)
+		kill(pid, SIGKILL);
+	while (got == 0 || (got < 0 && pid != 0 && errno == EINTR))
+		got = waitpid(pid, how, 0);
+	return got > 0;
+}
+
+enum pm_status
+pm_savefile_close(struct pm_savefile *savefile, struct pm_fault *fault)
+{
+	const char *name = savefile->name;
+	int ends = savefile->program == 0 || reach_end(savefile->fd);
+	int how = 0, known = bury(savefile, !ends, &how);
+
 	errno = 0;
+	if (!ends)
+		return pm_fault_set(fault, PM_ERR_CORRUPT, NULL,
+		    "%s, which decompresses the save image, does not come to "
+		    "an end", name);
+	if (!known)
+		return PM_OK;
 	if (WIFSIGNALED(how))
 		return pm_fault_set(fault, PM_ERR_SYSTEM, NULL,
 		    "%s, which decompresses the save image, was ended by "
@@ -236,4 +279,13 @@ pm_savefile_close(struct pm_savefile *savefile, struct pm_fault *fault)
 	return WEXITSTATUS(how) == 0 ? PM_OK : pm_fault_set(fault,
 	    PM_ERR_CORRUPT, NULL, "%s, which decompresses the save image, "
 	    "ended with status %d", name, WEXITSTATUS(how));
+}
+
+void
+pm_savefile_drop(struct pm_savefile *savefile)
+{
+	int error = errno, how;
+
+	(void)bury(savefile, 1, &how);
+	errno = error;
 }

@@ -40,6 +40,7 @@ enum pm_savefile_format {
 struct pm_savefile_head {
 	uint32_t format;		/* one of those, or a newer one */
 	uint32_t text;			/* bytes that follow the header */
+	int is_big_endian;		/* the machine that wrote it */
 };
 
 struct pm_savefile {
@@ -63,17 +64,26 @@ enum pm_status pm_savefile_head(struct pm_savefile_head *, int fd,
  * stream.  fd may be a pipe, and stays the caller's: a program reads from
  * it until close.  PM_ERR_SYSTEM when that is not installed, PM_ERR_VERSION
  * for a format that is not known, PM_ERR_REFUSED for one that cannot be
- * read from its beginning to its end.  To be closed in any case.
+ * read from its beginning to its end.  To be closed or dropped in any case.
  */
 enum pm_status pm_savefile_open(struct pm_savefile *, int fd, unsigned seen,
     struct pm_fault *);
 
 /*
- * Wait for the program.  PM_ERR_CORRUPT when it found the file damaged,
- * PM_ERR_SYSTEM when a signal ended it, both naming it.  One that has more
- * than was read is let go: whoever wants to know reads to the end.  When the
- * stream ends too early, this may tell why, so it should be asked first.
+ * All of the stream was read: the program is judged by how it ends.  What it
+ * still writes, the sum that it checks at the end say, is read and dropped.
+ * PM_ERR_CORRUPT when it found the file damaged, or does not come to its end
+ * in 10 seconds or 16 MiB, by when it is killed; PM_ERR_SYSTEM when a signal
+ * ended it; all of them naming it.  When the stream ends too early, this may
+ * tell why, so it should be asked first.
  */
 enum pm_status pm_savefile_close(struct pm_savefile *, struct pm_fault *);
+
+/*
+ * No more is read: kill the program, whatever it waits for, and wait until it
+ * is gone.  Like close, it may be called again, and of one never opened when
+ * it is all zeroes.
+ */
+void pm_savefile_drop(struct pm_savefile *);
 
 #endif /* PM_SAVEFILE_H */

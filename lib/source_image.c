@@ -9,6 +9,7 @@
 
 #include "core.h"
 #include "image.h"
+#include "mapped_ram.h"
 #include "source.h"
 #include "table.h"
 
@@ -211,13 +212,19 @@ pm_source_detect(const char *path, enum pm_source_format *format,
 	enum pm_status status;
 	uint64_t size;
 	ssize_t got;
-	int fd;
+	int fd, is_mapped;
 
 	if ((status = open_file(path, &fd, &size, fault)) != PM_OK)
 		return status;
+	is_mapped = pm_mapped_ram_detect(fd);
 	*format = pm_core_detect(fd) ? PM_SOURCE_CORE : PM_SOURCE_RAW;
 	got = pread(fd, head, sizeof(head), 0);
 	close(fd);
+	if (is_mapped)
+		return pm_fault_set(fault, PM_ERR_REFUSED, path,
+		    "is a migration file in which pages have places, which "
+		    "--format=mapped-ram reads; --format=raw takes its bytes "
+		    "as memory");
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (got >= (ssize_t)known[i].size &&
 		    memcmp(head, known[i].magic, known[i].size) == 0)

@@ -129,8 +129,8 @@ done(struct pm_source *source)
 
 	if (fstat(self->fd, &st) != 0)
 		return fail_read(self, PM_ERR_READ, source->fault);
-	return !S_ISREG(st.st_mode) || (uint64_t)st.st_size == self->ram.end
-	    ? PM_OK : pm_fault_set(source->fault, PM_ERR_REFUSED, self->path,
+	return (uint64_t)st.st_size == self->ram.end ? PM_OK
+	    : pm_fault_set(source->fault, PM_ERR_REFUSED, self->path,
 	    "changed while it was read");
 }
 
@@ -212,8 +212,9 @@ pm_source_open_mapped(struct pm_source **source, const char *path,
 		return pm_fault_set(fault, PM_ERR_READ, path, "%s",
 		    strerror(errno));
 	}
-	status = fstat(self->fd, &st) == 0 && !S_ISREG(st.st_mode) &&
-	    !S_ISBLK(st.st_mode) ? pm_fault_set(fault, PM_ERR_REFUSED, path,
+	/* Nothing tells where the migration ends on a device. */
+	status = fstat(self->fd, &st) == 0 && !S_ISREG(st.st_mode)
+	    ? pm_fault_set(fault, PM_ERR_REFUSED, path,
 	    "is not a regular file") : pm_mapped_ram_open(&self->ram,
 	    self->fd, path, fault);
 	if (status != PM_OK) {

@@ -29,7 +29,7 @@ subject
 subject_process subject_file
 held older resolve source_image source_mapped source_process source_spool target_open target_file target_table target_remap
 chunk preface qemu_memory
-sweep qemu_pages
+sweep qemu_pages qemu_stream
 sweep_adopt sweep_send sweep_views sweep_settle
 live
 capture delta squeeze restore

@@ -125,10 +125,22 @@ id() { pm-info --format=mapped-ram --id "$1"; }
 	[ "$(names | sort | xargs)" = 'a.mr a.qemu b.mr b.qemu feed full.pms told' ]
 }
 
+@test "where files must have names, one that fails leaves none of them" {
+	guest 6
+	map a.mr | head -c -1 >cut.pms
+	run -3 --separate-stderr timeout 60 strace -f -o trace -P . \
+	    -e trace=openat -e inject=openat:error=EOPNOTSUPP \
+	    pm-apply --format=mapped-ram made.mr <cut.pms
+	# The file itself, and what it takes for foreign bytes.
+	[ "$(grep -c 'O_TMPFILE.*INJECTED' trace)" -eq 2 ]
+	[ "$(names | sort | xargs)" = 'a.mr a.qemu b.mr b.qemu cut.pms trace' ]
+}
+
 has_file() { find "/proc/$fed/fd" -lname '*(deleted)' | grep -q .; }
 
 @test "what cannot be done is refused" {
 	guest 7
+	helper ramfile 8 l.mr l.qemu libvirt
 	image img 50000
 	refused() { # STATUS MESSAGE COMMAND...
 		run "-$1" --separate-stderr "${@:3}"
@@ -158,5 +170,10 @@ has_file() { find "/proc/$fed/fd" -lname '*(deleted)' | grep -q .; }
 	    pm-apply made <a.pms
 	head -c -1 a.mr >cut.mr
 	refused 3 "cut.mr: the migration ends early" map cut.mr
+	refused 3 "<stdin>: the migration ends early" map - <cut.mr
+	for file in a.mr l.mr; do
+		refused 1 "$file: is a migration file in which pages have places, which --format=mapped-ram reads; --format=raw takes" \
+		    pm-info --id $file
+	done
 	[ ! -e made.mr ]
 }

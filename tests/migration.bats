@@ -159,6 +159,12 @@ give() { pm-apply --format=qemu "$@"; }
 	run -2 pm-apply --format=qcow2 image <a.pms
 	run -2 pm-apply <a.pms
 	run -1 pm-snapshot --format=qemu -o out nothing
+	cp a.qemu c.qemu
+	run -2 pm-snapshot --save-table c.qemu -o out c.qemu
+	run -2 pm-snapshot --save-table c.qemu -o out <c.qemu
+	cmp a.qemu c.qemu
+	run -1 --separate-stderr pm-snapshot --format=qemu -o out a.mr
+	[[ $stderr == *"--format=mapped-ram"* ]]
 	run -1 --separate-stderr pm-apply image <a.pms
 	[[ $stderr == *"--region NAME, or --format=qemu"* ]]
 	truncate -s 64K img
@@ -190,6 +196,28 @@ give() { pm-apply --format=qemu "$@"; }
 	run -3 --separate-stderr pm-snapshot -o out cut.save
 	[[ $stderr == *gzip* ]]
 	[ ! -e out ]
+	# What gzip finds wrong at its end is told before the stream has one.
+	cp guest.save cut.save
+	flip cut.save $(($(size cut.save) - 6))
+	run -3 --separate-stderr bash -c 'set -o pipefail
+	    pm-snapshot cut.save | pm-apply --region pc.ram image'
+	[[ $stderr == *gzip* ]]
+	[ ! -e image ]
+}
+
+@test "an image is made only of what was understood" {
+	"$BATS_TEST_DIRNAME/unhex.sh" <<<"$(sed '0,/ 28 /s// 60 /' \
+	    "$BATS_TEST_DIRNAME/fuzz/corpus/qemu-pc.hex")" | tail -c +2 >m
+	pm-snapshot -q m -o m.pms
+	run -1 --separate-stderr pm-apply --region pc.ram image <m.pms
+	[[ $stderr == *"did not understand all of the migration stream"* ]]
+	[ ! -e image ]
+	run -1 pm-apply --format=mapped-ram image <m.pms
+	[ ! -e image ]
+	written shared >m
+	pm-snapshot m -o m.pms
+	run -1 pm-apply --region m image <m.pms
+	[ ! -e image ]
 }
 
 @test "a reader that leaves ends pm-snapshot, and that its writer" {

@@ -886,7 +886,7 @@ golden() { # NAME: the bytes of that golden stream
 	"$BATS_TEST_DIRNAME/unhex.sh" \
 	    <"$BATS_TEST_DIRNAME/golden/good-opaque.hex" >s.pms
 	run -1 --separate-stderr pm-apply target <s.pms
-	[[ "$stderr" == *"holds foreign bytes that an image has no place for: give --region NAME, or --format=qemu" ]]
+	[[ "$stderr" == *"holds foreign bytes that an image has no place for: give --region NAME, or --format=qemu or mapped-ram" ]]
 	[ ! -e target ]
 }
 
@@ -971,6 +971,19 @@ part() { # NAME FILE: what that region holds of an image that was cut so
 	done
 }
 
+@test "of one region, it is told when a chain breaks and what was proved fails" {
+	generations 3000001 "${cut[@]}"
+	cat full.pms 1.pms | head -c -1 >chain.pms
+	run -3 --separate-stderr timeout 60 strace -o trace \
+	    -e trace=linkat,fsync -e inject=fsync:error=EIO \
+	    pm-apply --region mid target <chain.pms
+	[ -z "$output" ]
+	[ "${#stderr_lines[@]}" -eq 2 ]
+	[[ "${stderr_lines[0]}" == *"target: the last generation that was proved was not put in place and told: Input/output error" ]]
+	[[ "${stderr_lines[1]}" == *"stream ends early"* ]]
+	[ ! -e target ]
+}
+
 @test "of one region, a target that was killed is the old one" {
 	generations 3000001 "${cut[@]}"
 	image target 5000
@@ -1015,7 +1028,8 @@ reads_all() {
 	for i in 1 2 3; do many+=(--region "$long$i:0:4096"); done
 	head -c 12288 g0 >small
 	pm-snapshot "${many[@]}" -o s.pms small
-	untouched refused 3 "has no region x, but: ..." --region x <s.pms
+	untouched refused 3 "has no region x, but: ${long:0:64}..." \
+	    --region x <s.pms
 }
 
 @test "of one region, regions may come, go and change" {

@@ -20,6 +20,7 @@ struct migration {
 	uint8_t *bytes;
 	size_t size, room;
 	size_t devices;		/* where their state begins */
+	size_t end;		/* and is over */
 };
 
 static inline void
@@ -158,7 +159,7 @@ m_page(struct migration *m, const char *block, uint64_t page, unsigned seed)
 static inline void
 m_devices(struct migration *m)
 {
-	static const char state[] = "timers { \x7e and \x02 such";
+	static const char state[] = "timers \0{ \x7e and \x02\0 such\0\0";
 	static const char text[] = "{\"page_size\": 4096, \"devices\": []}";
 
 	m->devices = m->size;
@@ -168,6 +169,7 @@ m_devices(struct migration *m)
 		m_footer(m, 10 + i);
 	}
 	m_number(m, 0, 1);
+	m->end = m->size;
 	m_number(m, 6, 1);
 	m_number(m, sizeof(text) - 1, 4);
 	m_bytes(m, text, sizeof(text) - 1);

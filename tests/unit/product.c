@@ -13,6 +13,9 @@ static char home[] = "/tmp/pm-product-XXXXXX", path[64], made[128];
 static int fd;
 static struct ramfile file;
 static unsigned told;
+static const char *region;		/* to be made, or NULL for all */
+static const char *marks;		/* NULL, or in place of each: one that
+					   knows its generation or "?" */
 
 static void
 make(struct ramfile how)
@@ -52,6 +55,29 @@ tell(void *arg, struct pm_digest id)
 	return PM_OK;
 }
 
+/* A record; each mark is replaced by those that are wanted. */
+static enum pm_status
+take(struct pm_restore *restore)
+{
+	enum pm_status status = PM_OK;
+	struct pm_round round, other;
+
+	if (rec->type != PM_TYPE_ROUND || marks == NULL)
+		return pm_restore_take(restore, rec);
+	if (pm_round_unpack(&round, rec, &fault) != PM_OK)
+		return PM_ERR_CORRUPT;
+	for (const char *mark = marks; *mark && status == PM_OK; mark++) {
+		other = round;
+		other.known = *mark != '?';
+		if (!other.known)
+			other.generation = (struct pm_digest){ 0, 0 };
+		pm_record_clear(rec, PM_TYPE_ROUND);
+		pm_round_pack(&other, rec);
+		status = pm_restore_take(restore, rec);
+	}
+	return status;
+}
+
 /* Apply the chain, of which cut bytes are missing. */
 static enum pm_status
 make_product(size_t cut)
@@ -70,9 +96,10 @@ make_product(size_t cut)
 	    pm_reader_open_io(&reader, fetch, NULL, &fault) != PM_OK)
 		exit(1);
 	restore = pm_restore_new(&target, tell, NULL, &fault);
-	pm_restore_make(restore, PM_PRODUCT_MAPPED, NULL);
+	pm_restore_make(restore, region != NULL ? PM_PRODUCT_REGION
+	    : PM_PRODUCT_MAPPED, region);
 	while ((status = pm_reader_next(&reader, rec)) == PM_OK &&
-	    (status = pm_restore_take(restore, rec)) == PM_OK)
+	    (status = take(restore)) == PM_OK)
 		;
 	finished = pm_restore_finish(restore, status != PM_END);
 	if (status == PM_END)
@@ -162,7 +189,7 @@ static void
 test_other(void)
 {
 	struct pm_source *source = NULL;
-	struct pm_digest was, is;
+	struct pm_digest was = { 0, 0 }, is = { 1, 0 };
 
 	make((struct ramfile){ .seed = 3, .other = 1, .bits = 1 });
 	start_wire();
@@ -226,13 +253,13 @@ static enum pm_status
 try_foreign(const void *before, size_t size)
 {
 	struct pm_digest zero = { 0, 0 };
-	struct pm_region region = { .length = 4096, .name = "pc.ram",
+	struct pm_region block = { .length = 4096, .name = "pc.ram",
 	    .key = pm_hash_key("pc.ram", 6) };
 
 	start_wire();
 	put_stream(12, zero, 0);
 	pm_record_clear(rec, PM_TYPE_REGION);
-	pm_region_pack(&region, 0, rec);
+	pm_region_pack(&block, 0, rec);
 	put();
 	pm_record_clear(rec, PM_TYPE_OPAQUE);
 	memcpy(rec->payload, before, size);
@@ -242,8 +269,40 @@ try_foreign(const void *before, size_t size)
 	rec->entries = 1;
 	rec->entry[0] = pm_entry_of(0, PM_ZERO, 1);
 	put();
-	put_end(zero, pm_layout_id(&region, 1));
+	put_round(pm_layout_id(&block, 1));
+	put_end(zero, pm_layout_id(&block, 1));
 	return make_product(0);
+}
+
+/* Of a source that did not understand all, the last mark knows nothing. */
+static void
+test_vague(void)
+{
+	static const char *const regions[] = { NULL, "pc.ram" };
+
+	make((struct ramfile){ .seed = 3 });
+	start_wire();
+	CHECK(capture(NULL));
+	unlink(made);
+	for (unsigned i = 0; i < 2; i++) {
+		region = regions[i];
+		marks = "?";
+		CHECK(make_product(0) == PM_ERR_REFUSED);
+		CHECK(strstr(fault.text, "pages may be missing") != NULL);
+		marks = "!?";
+		CHECK(make_product(0) == PM_ERR_REFUSED);
+		CHECK(inode() == 0 && told == 0);
+		marks = "?!";
+		CHECK(make_product(0) == PM_OK && told == 1);
+		CHECK(inode() != 0);
+		unlink(made);
+	}
+	/* One that is no migration may have such marks, as a live copy has. */
+	CHECK(try_foreign("", 0) == PM_OK);
+	marks = "!?";
+	CHECK(try_foreign("", 0) == PM_OK);
+	marks = NULL;
+	region = NULL;
 }
 
 static void
@@ -299,6 +358,7 @@ main(int argc, char *argv[])
 	    "with pages of 16 KiB");
 	test_other();
 	test_chain();
+	test_vague();
 	test_refused();
 	unlink(made);
 	rmdir(home);

@@ -217,6 +217,51 @@ test_deltas(void)
 	free(m.bytes);
 }
 
+/*
+ * What is not understood goes on with the block of the page before, of which
+ * QEMU was told nothing as it was the same.
+ */
+static void
+test_surprise(void)
+{
+	static struct guest was, is;
+	struct memory stream = { 0 };
+	struct migration m;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct pm_delta *step[2] = { new_delta(0, 1 << 20), NULL };
+		int out = file_of("", 0);
+
+		m_open(&m);
+		m_configuration(&m, "pc-i440fx-7.2");
+		m_start(&m);
+		m_first_pass(&m);
+		m_section(&m, 2, M_RAM, NULL, 0);
+		m_page(&m, "pc.ram", 2, 11);
+		m_page(&m, "vga.vram", 1, 9);		/* the same */
+		if (i == 1)
+			m_end_of_ram(&m);
+		if (i == 1)
+			m_section(&m, 3, M_RAM, NULL, 0);
+		m_word(&m, 0x40, NULL, 2);
+		m_bytes(&m, "\1\0\3\0\1x", 6);
+		m_page(&m, NULL, 0, 5);
+		m_end_of_ram(&m);
+		m_devices(&m);
+		CHECK(load_guest(&was, m.bytes, m.size, head_of()));
+		capture_all(&m, NULL, &stream);
+		CHECK(emit(&stream, out, step, i * 3, &emitted, &fault) ==
+		    PM_OK);
+		CHECK(emitted.same == 1 && emitted.delta == 1);
+		CHECK(load_file(&is, out, head_of()) && is.devices > 0);
+		CHECK(memcmp(was.ram, is.ram, sizeof(is.ram)) == 0);
+		pm_delta_free(step[0]);
+		close(out);
+		free(m.bytes);
+	}
+	free(stream.bytes);
+}
+
 /* A table of what a capture led to, as it is saved. */
 static struct pm_table table;
 
@@ -255,6 +300,7 @@ capture_next(const struct migration *m, struct pm_table *since,
 	    PM_OK);
 	pm_writer_close(&writer);
 	close(in);
+	stamp = counts.stamp;
 	CHECK(pm_table_seal(&table, counts.pages.to, &stamp) == PM_OK);
 	if (since != NULL)
 		pm_table_close(since);
@@ -264,6 +310,31 @@ capture_next(const struct migration *m, struct pm_table *since,
 	CHECK(pm_table_open(&table, path, &fault) == PM_OK);
 	table.path = "table";
 	close(fd);
+}
+
+/* A capture that is to be part of a chain, and can't be. */
+static int
+is_no_part(const struct migration *m, struct pm_table *since)
+{
+	struct pm_qemu_capture_options options = {
+		.record_size = PM_RECORD_PAYLOAD, .page_shift = 12,
+		.since = since, .seen = (const uint8_t *)"",
+		.save = since == NULL ? begin_table : NULL,
+	};
+	struct memory stream = { 0 };
+	int in = file_of(m->bytes, m->size);
+	struct pm_writer writer;
+	enum pm_status status;
+
+	fault = (struct pm_fault){ .text = "" };
+	if (pm_writer_open_io(&writer, store, &stream, &fault) != PM_OK)
+		abort();
+	status = pm_qemu_capture_run(in, &options, &writer, &counts, &fault);
+	pm_writer_close(&writer);
+	close(in);
+	free(stream.bytes);
+	return status == PM_ERR_REFUSED &&
+	    strstr(fault.text, "part of a chain") != NULL;
 }
 
 static void
@@ -291,7 +362,9 @@ test_chain(void)
 		m_start(&m[i]);
 		m_section(&m[i], 2, M_RAM, NULL, 0);
 		for (unsigned page = 0; page < M_PAGES; page++)
-			if (page == 3 + i || page == 20)
+			if (page == 22 && i == 0)
+				continue;	/* told of later */
+			else if (page == 3 + i || page == 20 || page == 22)
 				m_zero(&m[i], page == 0 ? "pc.ram" : NULL,
 				    page);
 			else if (i != 2 || page != 21)
@@ -325,6 +398,26 @@ test_chain(void)
 		    0));
 		pm_delta_free(step[0]);
 		close(out);
+	}
+
+	/* What that guest is not. */
+	for (unsigned i = 0; i < 2; i++) {
+		struct migration other;
+
+		m_open(&other);
+		m_configuration(&other, i == 0 ? "pc-i440fx-7.1"
+		    : "pc-i440fx-7.2");
+		m_start(&other);
+		if (i == 1) {
+			m_section(&other, 1, 5, "dirty-bitmap", 1);
+			m_footer(&other, 5);
+		}
+		m_first_pass(&other);
+		m_devices(&other);
+		CHECK(is_no_part(&other, &since));
+		if (i == 1)
+			CHECK(is_no_part(&other, NULL));
+		free(other.bytes);
 	}
 
 	/* Alone, the second has nothing to start from. */
@@ -450,6 +543,31 @@ with_deltas_of_nothing(struct pm_record *rec)
 }
 
 static int
+with_pages_of_16_kib(struct pm_record *rec)
+{
+	if (rec->type == PM_TYPE_STREAM)
+		rec->payload[2] = 14;
+	return 1;
+}
+
+static int
+with_a_long_length(struct pm_record *rec)
+{
+	static unsigned seen;
+
+	/* Of a page that was sent: QEMU takes lengths of two bytes. */
+	if (rec->type != PM_TYPE_PAGES || rec->stored == 0 ||
+	    rec->region != 0 || seen++ == 0)
+		return 1;
+	rec->entries = 1;
+	rec->stored = rec->decoded = 6;
+	memcpy(rec->payload, "\x80\x80\0\1x", 6);
+	rec->stored = rec->decoded = 5;
+	rec->entry[0] = pm_entry_of(rec->entry[0].page, PM_DELTA, 5);
+	return 1;
+}
+
+static int
 as_it_is(struct pm_record *rec)
 {
 	(void)rec;
@@ -482,6 +600,11 @@ test_refusals(void)
 	CHECK(guest.devices == 0);
 	CHECK(feed(&stream, with_deltas_of_nothing, &guest) ==
 	    PM_ERR_CORRUPT);
+	CHECK(guest.devices == 0);
+	CHECK(feed(&stream, with_pages_of_16_kib, &guest) == PM_ERR_CORRUPT);
+	CHECK(guest.devices == 0);
+	CHECK(feed(&stream, with_a_long_length, &guest) == PM_ERR_CORRUPT);
+	CHECK(strstr(fault.text, "QEMU does not decode") != NULL);
 	CHECK(guest.devices == 0);
 	free(stream.bytes);
 	free(m.bytes);
@@ -521,6 +644,7 @@ int
 main(void)
 {
 	test_deltas();
+	test_surprise();
 	test_chain();
 	test_refusals();
 	test_encoder();

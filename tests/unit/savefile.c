@@ -145,6 +145,23 @@ reads_back_piped(int fd)
 	return child_end(&child) == 0 && same;
 }
 
+/* 1 when the program is gone at once, and nothing is left of it. */
+static int
+drops(struct pm_savefile *savefile)
+{
+	pid_t program = savefile->program;
+
+	errno = EDOM;
+	alarm(SOON_MS / 1000);
+	pm_savefile_drop(savefile);
+	alarm(0);
+	if (errno != EDOM || program == 0 || savefile->program != 0 ||
+	    savefile->fd != -1)
+		return 0;
+	pm_savefile_drop(savefile);
+	return waitpid(program, NULL, 0) < 0 && errno == ECHILD;
+}
+
 static void
 test_format(const char *command, uint32_t format)
 {
@@ -175,22 +192,51 @@ test_format(const char *command, uint32_t format)
 	CHECK(pm_savefile_close(&savefile, &fault) == PM_ERR_CORRUPT);
 	CHECK(strncmp(fault.text, name, strcspn(name, " ")) == 0);
 
-	/* Who reads no further is not told of what comes then. */
+	/* It is told too to who leaves some of it to be read. */
+	CHECK(begin(&savefile, make_image(format, 0, packed, size / 2), 4)
+	    == PM_OK);
+	CHECK(pm_savefile_close(&savefile, &fault) == PM_ERR_CORRUPT);
 	CHECK(begin(&savefile, make_image(format, 0, packed, size), 4)
 	    == PM_OK);
 	CHECK(pm_fd_read(savefile.fd, got, 1) == PM_OK && got[0] == stream[0]);
 	CHECK(pm_savefile_close(&savefile, &fault) == PM_OK);
 	CHECK(fault.text[0] == '\0');
+
+	/* Who reads no further is not. */
+	CHECK(begin(&savefile, make_image(format, 0, packed, size / 2), 4)
+	    == PM_OK);
+	CHECK(drops(&savefile));
+}
+
+/* It writes more than anybody will read. */
+static void
+test_endless(void)
+{
+	static uint8_t packed[SIZE];
+	struct pm_savefile savefile;
+	size_t size;
+	FILE *file = popen("head -c 20000000 /dev/zero | gzip -c", "r");
+
+	size = file == NULL ? 0 : fread(packed, 1, sizeof(packed), file);
+	CHECK(pclose(file) == 0 && size > 0);
+	CHECK(begin(&savefile, make_image(PM_SAVEFILE_GZIP, 0, packed, size),
+	    4) == PM_OK);
+	CHECK(pm_savefile_close(&savefile, &fault) == PM_ERR_CORRUPT);
+	CHECK(strncmp(fault.text, "gzip", 4) == 0 &&
+	    strstr(fault.text, "come to an end") != NULL);
+	CHECK(waitpid(-1, NULL, 0) < 0 && errno == ECHILD);
 }
 
 /* It gets nothing to read, so it waits; it is killed. */
 static void
 test_killed(void)
 {
-	struct pm_savefile savefile;
+	struct pm_savefile savefile = { .fd = 0 };
 	uint8_t head[92];
 	int end[2];
 
+	pm_savefile_drop(&savefile);
+	CHECK(fcntl(0, F_GETFD) >= 0);
 	put_head(head, "LibvirtQemudSave", 2, 1, PM_SAVEFILE_GZIP, 0);
 	if (pipe2(end, O_CLOEXEC) != 0 ||
 	    !child_tell(end[1], head, sizeof(head)) ||
@@ -201,6 +247,13 @@ test_killed(void)
 	CHECK(pm_savefile_close(&savefile, &fault) == PM_ERR_SYSTEM);
 	CHECK(strstr(fault.text, "gzip") != NULL &&
 	    strstr(fault.text, "signal 9") != NULL);
+
+	/* Nobody but us ends this one. */
+	if (!child_tell(end[1], head, sizeof(head)) ||
+	    !child_tell(end[1], "", 1))
+		child_fail("pipe");
+	CHECK(begin(&savefile, end[0], 12) == PM_OK && savefile.program > 0);
+	CHECK(drops(&savefile));
 	close(end[0]);
 	close(end[1]);
 }
@@ -220,6 +273,22 @@ test_not_installed(void)
 	CHECK(pm_savefile_close(&savefile, &fault) == PM_OK);
 	setenv("PATH", path, 1);
 	free(path);
+}
+
+/* Which machine it was is told by the order of bytes. */
+static void
+test_order(void)
+{
+	for (int is_big = 0; is_big < 2; is_big++) {
+		struct pm_savefile_head head;
+		int fd = make_image(0, is_big, "", 0);
+
+		fault = (struct pm_fault){ .error = 0 };
+		CHECK(lseek(fd, 16, SEEK_SET) == 16);
+		CHECK(pm_savefile_head(&head, fd, 16, &fault) == PM_OK);
+		CHECK(head.is_big_endian == is_big && head.text == TEXT);
+		close(fd);
+	}
 }
 
 static enum pm_status
@@ -334,7 +403,9 @@ main(void)
 	test_format("lzop -c", 4);
 	test_format("zstd -qc", 5);
 	test_killed();
+	test_endless();
 	test_not_installed();
+	test_order();
 	test_refused();
 	test_death();
 	snprintf(path, sizeof(path), "%s/stream", home);

@@ -379,10 +379,51 @@ test_refused(void)
 	CHECK(spoils(file.rest - 4, 3, 4, bad, "footer"));
 	CHECK(spoils(file.rest + 12, 0x20, 1, bad, "stream too"));
 	CHECK(spoils(file.rest + 13, 0, 1, bad, "footer"));
+	/* Words of multifd, in the first section and in a later one. */
+	CHECK(spoils(file.rest - 13, 0x200, 8, bad, "multifd"));
+	CHECK(spoils(file.rest + 5, 0x200, 8, bad, "multifd"));
+	/* Sections that are not device state, of RAM or of others. */
+	CHECK(spoils(file.devices, 1, 1, no, "in parts"));
+	CHECK(spoils(file.devices, 2, 1, no, "in parts"));
+	CHECK(spoils(file.devices, 3, 1, no, "in parts"));
+	CHECK(spoils(file.rest + 1, 7, 4, no, "in parts"));
+	CHECK(spoils(file.rest, 1, 1, no, "in parts"));
+	CHECK(spoils(file.devices, 5, 1, bad, "no device state"));
+	CHECK(spoils(file.devices, 0x7e, 1, bad, "no device state"));
 	/* All was put back as it was. */
 	CHECK(opens());
 	make((struct ramfile){ .other = 0 });
 	CHECK(spoils(capability - 4, 0, 4, no, "without"));
+}
+
+/* Bitmaps of machines that are known to be big-endian are not misread. */
+static void
+test_big_endian(void)
+{
+	make((struct ramfile){ .other = 1 });
+	CHECK(spoils(13, 0x733339302d636377, 8, PM_ERR_REFUSED,
+	    "little-endian"));	/* "s390-ccw" */
+	CHECK(opens());
+	make((struct ramfile){ .libvirt = 1 });
+	poke(16, 2, 4);
+	poke(20, 200, 4);
+	poke(28, 6, 4);
+	CHECK(fails(PM_ERR_REFUSED, "little-endian"));
+}
+
+/* Commands may come before RAM, but not without end. */
+static void
+test_long_head(void)
+{
+	static const uint8_t command[4096] = { 8, 0, 2, 0x0f,
+	    0xfb };
+	struct ramfile_out out = { fd, 0 };
+
+	make((struct ramfile){ .other = 1 });
+	out.at = file.list - 8 - 17;
+	while (out.at < 17u << 20)
+		ramfile_bytes(&out, command, sizeof(command));
+	CHECK(fails(PM_ERR_REFUSED, "too much before"));
 }
 
 /* Some fields are texts, whose lengths stay: shared memory, and a name. */
@@ -509,6 +550,8 @@ main(int argc, char *argv[])
 	    "as a save image of libvirt");
 	test_capture(home);
 	test_refused();
+	test_big_endian();
+	test_long_head();
 	test_texts();
 	test_cut();
 	test_flips();
