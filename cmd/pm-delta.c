@@ -94,6 +94,8 @@ report(const struct pm_delta *delta, const struct pm_reader *in,
 	cli_count("encoding_rate_x100", encoding_rate(&counts,
 	    in->stream.page_shift));
 	cli_count("evictions", counts.evictions);
+	cli_count("cache_pages", counts.cache_pages);
+	cli_count("cached_pages", counts.cached_pages);
 	cli_count("passed_streams", counts.passed_streams);
 	if (counts.passed_streams > 0 && !decode)
 		cli_warn("%" PRIu64 " of %" PRIu64 " streams held deltas "

@@ -64,6 +64,9 @@ pm_delta_counts(const struct pm_delta *delta)
 
 	counts.misses = counts.pages - counts.hits;
 	counts.evictions = delta->held.evictions;
+	counts.cache_pages = delta->held.slots;
+	if (delta->held.cache != NULL)
+		counts.cached_pages = pm_pagecache_slots(delta->held.cache);
 	return counts;
 }
 

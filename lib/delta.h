@@ -55,6 +55,8 @@ struct pm_delta_counts {
 	uint64_t unchanged;	/* hits that became SAME */
 	uint64_t bytes;		/* of the deltas that the others became */
 	uint64_t evictions;
+	uint64_t cache_pages;	/* that the cache has room for, and */
+	uint64_t cached_pages;	/* that it ever held at a time */
 	uint64_t streams;	/* encoded or decoded */
 	uint64_t passed_streams;
 };

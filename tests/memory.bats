@@ -58,3 +58,27 @@ shm=''
 		exit is < 0.7 || is > 1.4
 	}'
 }
+
+@test "a migration stream takes 16 bytes a page, however often it is sent" {
+	sizes() { # PAGES PASSES: what both ends took
+		helper migration "$1" "$2" >m
+		pm-snapshot --format=qemu --stats from m |
+		    pm-apply --format=qemu --stats to | cmp - m
+		value from peak_rss
+		value to peak_rss
+	}
+	{
+		sizes 1000 1
+		sizes 1000 40
+		sizes 41000 1
+	} >is
+	paste - - <is
+	# In MiB; 40000 pages more take 0.6, and a bitmap and pages of memory
+	# that they stand in some more.
+	awk '
+	    NR > 2 && $1 - was[NR % 2] > (NR < 5 ? 0.5 : 1.5) * 1048576 { bad = 1 }
+	    NR <= 2 { was[NR % 2] = $1 }
+	    $1 > 12 * 1048576 { bad = 1 }
+	    END { exit bad }' is
+	[ "$(wc -l <is)" -eq 6 ]
+}

@@ -161,7 +161,7 @@ give() { pm-apply --format=qemu "$@"; }
 	run -1 pm-snapshot --format=qemu -o out nothing
 	cp a.qemu c.qemu
 	run -2 pm-snapshot --save-table c.qemu -o out c.qemu
-	run -2 pm-snapshot --save-table c.qemu -o out <c.qemu
+	run -2 bash -c 'pm-snapshot --save-table c.qemu -o out <c.qemu'
 	cmp a.qemu c.qemu
 	run -1 --separate-stderr pm-snapshot --format=qemu -o out a.mr
 	[[ $stderr == *"--format=mapped-ram"* ]]
