@@ -331,9 +331,10 @@ main(int argc, char *argv[])
 	fd = cli_output();
 	if (pid_text == NULL && !live_options.live &&
 	    qemu_find(&input, cli_operand())) {
-		if (base_path != NULL || image_options.regions != NULL)
-			cli_die(CLI_USAGE, "--base and --region are for "
-			    "images, not for migration streams");
+		if (base_path != NULL || image_options.regions != NULL ||
+		    threads_text != NULL)
+			cli_die(CLI_USAGE, "--base, --region and --threads "
+			    "are for images, not for migration streams");
 		check_save(input.path);
 		if (since_path != NULL)
 			cli_check(pm_table_open(&since, since_path,

@@ -127,7 +127,7 @@ begin(struct pm_qemu_emit *emit, const struct pm_record *rec)
 		return status;
 	if (!emit->chained && (!pm_digest_is_zero(stream.from) ||
 	    (stream.needs & PM_NEEDS_LATE_FROM) != 0))
-		return fail(emit, PM_ERR_MISMATCH, "starts from another state "
+		return fail(emit, PM_ERR_CORRUPT, "starts from another state "
 		    "of the guest: put the streams before it in front");
 	if (emit->chained && (!emit->saved ||
 	    (stream.may & PM_MAY_SAVED) == 0 ||
@@ -375,7 +375,7 @@ check_id(struct pm_qemu_emit *emit, struct pm_digest wants)
 		return PM_OK;
 	pm_digest_text(emit->pages.memory.id, is);
 	pm_digest_text(wants, says);
-	return pm_fault_set(emit->fault, PM_ERR_MISMATCH, NULL,
+	return pm_fault_set(emit->fault, PM_ERR_CORRUPT, NULL,
 	    "leads to generation %s, not %s as it says", is, says);
 }
 

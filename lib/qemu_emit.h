@@ -36,9 +36,9 @@ void pm_qemu_emit_free(struct pm_qemu_emit *);
 
 /*
  * Take the next record, as a reader gave it, but for compression.
- * PM_ERR_CORRUPT when pages stand where a migration stream has none, or a
- * record has not its digest; PM_ERR_MISMATCH when the memory is not that of
- * a mark; PM_ERR_REFUSED for what cannot be written.
+ * PM_ERR_CORRUPT when pages stand where a migration stream has none, a
+ * record has not its digest, or the memory is not that of a mark;
+ * PM_ERR_REFUSED for what cannot be written.
  */
 enum pm_status pm_qemu_emit_take(struct pm_qemu_emit *,
     const struct pm_record *);

@@ -153,6 +153,7 @@ give() { pm-apply --format=qemu "$@"; }
 	run -2 pm-snapshot --format=qemu --base a.qemu -o out a.qemu
 	run -2 pm-snapshot --format=qemu --region a:0:4K -o out a.qemu
 	run -2 pm-snapshot --format=qemu --page-size 5K -o out a.qemu
+	run -2 pm-snapshot --format=qemu -j 2 -o out a.qemu
 	run -2 give a.qemu <a.pms
 	run -2 give --in-place <a.pms
 	run -2 give --region pc.ram <a.pms

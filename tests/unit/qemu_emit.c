@@ -424,7 +424,7 @@ test_chain(void)
 	step[0] = NULL;
 	out = file_of("", 0);
 	fault = (struct pm_fault){ .text = "" };
-	CHECK(emit(&stream, out, step, 0, NULL, &fault) == PM_ERR_MISMATCH);
+	CHECK(emit(&stream, out, step, 0, NULL, &fault) == PM_ERR_CORRUPT);
 	close(out);
 
 	/* And no chain follows a guest that was passed on. */
@@ -586,9 +586,9 @@ test_refusals(void)
 	CHECK(feed(&stream, as_it_is, &guest) == PM_END && guest.devices > 0);
 	CHECK(feed(&stream, without_round, &guest) == PM_ERR_CORRUPT);
 	CHECK(guest.devices == 0);
-	CHECK(feed(&stream, with_another_round, &guest) == PM_ERR_MISMATCH);
+	CHECK(feed(&stream, with_another_round, &guest) == PM_ERR_CORRUPT);
 	CHECK(guest.devices == 0);
-	CHECK(feed(&stream, without_a_page, &guest) == PM_ERR_MISMATCH);
+	CHECK(feed(&stream, without_a_page, &guest) == PM_ERR_CORRUPT);
 	CHECK(guest.devices == 0);
 	CHECK(feed(&stream, with_another_byte, &guest) == PM_ERR_CORRUPT);
 	CHECK(guest.devices == 0);
