@@ -40,7 +40,6 @@ WAITING  = $(addprefix $B/tests/unit/,cgroup freeze guardian inject inject_death
 BENCH    = $(patsubst %.c,$B/%,$(sort $(wildcard bench/*.c)))
 REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec qemu)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
-PARTS    = layers lint warnings unit replay bats asan tsan portable
 PAGES    = $(sort $(wildcard man/*.[157]))
 SCRIPTS  = $(sort $(wildcard tests/*.sh tests/fuzz/*.sh examples/*.sh bench/*.sh)) .ci/run
 BATS     = $(filter-out tests/soak.bats,$(sort $(wildcard tests/*.bats)))
@@ -101,13 +100,18 @@ README: man/pm.7 tests/readme.sh
 	tests/readme.sh >$@
 
 # The tests.  Each prints TAP, or nothing and an exit status.  What they need is
-# built by all processors; they run one after the other.
+# built by all processors.  Those of the programs wait for each other most of
+# the time, so they run beside the rest and print when that is done.
 CPUS    := $(shell nproc)
 BUILD    = $(MAKE) -s -j$(CPUS)
 
 check: ## run every test
 	$(BUILD) built
-	$(MAKE) $(PARTS)
+	$(MAKE) layers lint
+	@$(MAKE) bats >$B/bats.tap 2>&1 & beside=$$!; \
+	    trap 'kill $$beside' HUP INT TERM; \
+	    $(MAKE) warnings unit replay asan tsan portable; status=$$?; \
+	    wait $$beside || status=$$?; cat $B/bats.tap; exit $$status
 
 built: all $(UNIT) $(HELPERS) $(REPLAY) $B/tests/golden/make
 

@@ -12,7 +12,8 @@ if ! echo 'int main(void) { return 0; }' |
 	echo '1..0 # SKIP the compiler has no 32-bit libraries'
 	exit 0
 fi
-make B="$dir" CPPFLAGS=-DPM_PORTABLE CFLAGS='-O2 -g -m32' "$dir/libpm.a"
+make -s -j"$(nproc)" B="$dir" CPPFLAGS=-DPM_PORTABLE CFLAGS='-O2 -g -m32' \
+    "$dir/libpm.a"
 for source in tests/unit/*.c; do
 	name=$(basename "$source" .c)
 	if make B="$dir" CPPFLAGS=-DPM_PORTABLE CFLAGS='-O2 -g -m32' CODECS= \
