@@ -38,7 +38,8 @@ static struct poptOption options[] = {
 };
 
 static const struct cli_program about = {
-	.purpose = "put the pages of a stream into a file, or give them to QEMU",
+	.purpose =
+	    "put the pages of a stream into a file, or give them to QEMU",
 	.operand = "[TARGET]",
 	.memory = "about 8 MiB, 2 to 6 for each thread, and what mappings take",
 };

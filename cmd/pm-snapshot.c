@@ -53,7 +53,8 @@ static struct poptOption options[] = {
 static const struct cli_program about = {
 	.purpose = "read memory and write it as a page stream",
 	.operand = "[SOURCE]",
-	.memory = "about 4 MiB, 2 a thread, and mappings; --live: 16 bytes a page",
+	.memory = "about 4 MiB, 2 a thread, and mappings; "
+	    "--live, qemu: 16 bytes a page",
 };
 
 static uint32_t

@@ -223,6 +223,23 @@ close_section(struct pm_qemu_emit *emit)
 	    emit->qemu.has_footers > 0 ? 13 : 8);
 }
 
+/*
+ * What is not understood may speak of the block of the page before, and mean
+ * one that was left out as it was the same.
+ */
+static enum pm_status
+name_block(struct pm_qemu_emit *emit)
+{
+	if (emit->qemu.last == PM_QEMU_NONE ||
+	    emit->qemu.last == emit->qemu.written)
+		return PM_OK;
+	if (emit->qemu.surprised_in_ram)
+		return pm_qemu_pages_name(&emit->pages, &emit->qemu,
+		    &emit->out);
+	return fail(emit, PM_ERR_REFUSED, "what is not understood can't "
+	    "follow pages that were left out: put pm-delta -d before");
+}
+
 /* Device state, or what is not understood. */
 static enum pm_status
 take_rest(struct pm_qemu_emit *emit)
@@ -236,12 +253,8 @@ take_rest(struct pm_qemu_emit *emit)
 	    (emit->chained && emit->head_at != emit->head.size)))
 		return fail(emit, PM_ERR_REFUSED, "the migration stream can't "
 		    "be part of a chain");
-	if (emit->qemu.surprise != NULL && emit->qemu.last != PM_QEMU_NONE &&
-	    emit->qemu.last != emit->qemu.written && (status = emit->qemu.surprised_in_ram
-	    ? pm_qemu_pages_name(&emit->pages, &emit->qemu, &emit->out)
-	    : fail(emit, PM_ERR_REFUSED, "what is not understood can't "
-	    "follow pages that were left out: put pm-delta -d before"))
-	    != PM_OK)
+	if (emit->qemu.surprise != NULL &&
+	    (status = name_block(emit)) != PM_OK)
 		return status;
 	emit->resting = 1;
 	emit->devices_since = pm_clock_us();
@@ -314,12 +327,13 @@ take_foreign(struct pm_qemu_emit *emit, const uint8_t *in, size_t size)
 		memmove(emit->broken, emit->broken + used,
 		    emit->broken_size);
 	}
-	if (status != PM_OK || size == 0)
-		return status;
-	status = take_tokens(emit, in, size, &used);
-	emit->broken_size = size - used;
-	if (status == PM_OK)
-		memcpy(emit->broken, in + used, emit->broken_size);
+	if (status == PM_OK && size > 0) {
+		status = take_tokens(emit, in, size, &used);
+		if (status == PM_OK) {
+			emit->broken_size = size - used;
+			memcpy(emit->broken, in + used, emit->broken_size);
+		}
+	}
 	if (emit->resting && emit->qemu.in_devices)
 		emit->counts.device_us = pm_clock_us() - emit->devices_since;
 	return status;

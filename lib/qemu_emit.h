@@ -5,8 +5,9 @@
  * Foreign bytes go out as they came, pages as records of RAM
  * (qemu_pages.h).  Without deltas the bytes are those that were captured.
  * Device state goes out at once, but only behind a round mark that agreed
- * with all pages before it, by its counts, and by its id if both know it: QEMU waits at both ends for an answer, so nothing can
- * wait for the end of the stream, and a guest starts only from device state.
+ * with all pages before it, by its counts, and by its id if both know it:
+ * QEMU waits at both ends for an answer, so nothing can wait for the end of
+ * the stream, and a guest starts only from device state.
  *
  * In a chain of saved guests the first stream's bytes stand, with the pages
  * of those that follow in a section of their own, and the device state of

@@ -189,9 +189,9 @@ enum {
 enum {
 	PM_MAY_CONTINUE = 1 << 0,	/* pm-delta's cache goes on from the
 					   stream before this one */
-	PM_MAY_FOREIGN = 1 << 1,	/* foreign bytes stand among the pages */
-	PM_MAY_SAVED = 1 << 2,		/* and others may follow in a chain, of
-					   which the last is what counts */
+	PM_MAY_FOREIGN = 1 << 1,	/* foreign bytes among the pages */
+	PM_MAY_SAVED = 1 << 2,		/* and others may follow in a chain,
+					   of which the last is what counts */
 };
 
 /* The payloads of the records that are not PAGES. */
