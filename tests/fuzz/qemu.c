@@ -4,23 +4,10 @@
  * back as they were.  The first byte says in what pieces.
  */
 #define _GNU_SOURCE		/* memfd_create */
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "../unit/roundtrip.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static int
-file_of(const uint8_t *bytes, size_t size)
-{
-	int fd = memfd_create("fuzz", MFD_CLOEXEC);
-
-	if (fd < 0 || write(fd, bytes, size) != (ssize_t)size ||
-	    lseek(fd, 0, SEEK_SET) != 0)
-		abort();
-	return fd;
-}
 
 static void
 compare(int fd, const uint8_t *bytes, size_t size)

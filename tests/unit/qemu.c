@@ -5,9 +5,7 @@
  */
 #define _GNU_SOURCE		/* memfd_create, pipe2 */
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "migration.h"
@@ -15,17 +13,6 @@
 
 static struct pm_qemu_capture_counts counts;
 static struct pm_fault fault;
-
-static int
-file_of(const void *bytes, size_t size)
-{
-	int fd = memfd_create("test", MFD_CLOEXEC);
-
-	if (fd < 0 || write(fd, bytes, size) != (ssize_t)size ||
-	    lseek(fd, 0, SEEK_SET) != 0)
-		abort();
-	return fd;
-}
 
 static int
 holds(int fd, const void *bytes, size_t size)

@@ -5,9 +5,7 @@
  * not right gets to its device state.
  */
 #define _GNU_SOURCE		/* memfd_create */
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "layout.h"
@@ -18,17 +16,6 @@
 static struct pm_qemu_capture_counts counts;
 static struct pm_qemu_emit_counts emitted;
 static struct pm_fault fault;
-
-static int
-file_of(const void *bytes, size_t size)
-{
-	int fd = memfd_create("test", MFD_CLOEXEC);
-
-	if (fd < 0 || write(fd, bytes, size) != (ssize_t)size ||
-	    lseek(fd, 0, SEEK_SET) != 0)
-		abort();
-	return fd;
-}
 
 /* A destination: its RAM, and what device state it was given. */
 struct guest {

@@ -1,16 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * roundtrip.h - a migration stream, captured and written again.
+ * roundtrip.h - a migration stream, captured and written again.  Whoever
+ * includes it defines _GNU_SOURCE, for memfd_create.
  */
 #ifndef ROUNDTRIP_H
 #define ROUNDTRIP_H
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "delta.h"
 #include "qemu_capture.h"
 #include "qemu_emit.h"
+
+/* A file with these bytes, to be read from its beginning. */
+static inline int
+file_of(const void *bytes, size_t size)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	if (fd < 0 || write(fd, bytes, size) != (ssize_t)size ||
+	    lseek(fd, 0, SEEK_SET) != 0)
+		abort();
+	return fd;
+}
 
 struct memory {
 	uint8_t *bytes;
