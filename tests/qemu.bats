@@ -178,6 +178,15 @@ sent_deltas() {
 	is_there
 }
 
+@test "and so it does behind differences of ours" {
+	needs_qemu
+	there pc - 'nc -l -U wire </dev/null | tee there.stream'
+	here pc -
+	qemu_capability here xbzrle
+	many_passes "tee here.stream | $native | nc -N -U wire"
+	is_there
+}
+
 @test "memory that both share does not move" {
 	needs_qemu
 	here pc both.ram
