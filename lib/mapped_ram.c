@@ -282,7 +282,8 @@ check_tail(struct pm_mapped_cursor *cur)
 		if (status == PM_OK)
 			pm_qemu_tail_take(&tail, cur->in, now);
 	}
-	if (status == PM_OK && !pm_qemu_tail_is_whole(&tail, 1))
+	if (status == PM_OK && !pm_qemu_tail_is_whole(&tail,
+	    cur->has_footer))
 		return fail(cur, PM_ERR_TRUNCATED, "the migration ends early");
 	return status;
 }

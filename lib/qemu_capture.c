@@ -108,6 +108,8 @@ take_rest(struct capture *cap)
 		    why);
 	if (is_chained(cap) && why != NULL)
 		return refuse(cap, why);
+	if (is_chained(cap) && !cap->qemu.listed)
+		return refuse(cap, "it lists no blocks of RAM");
 	if (is_chained(cap) && cap->qemu.others)
 		return refuse(cap, "devices have sections that come in parts");
 	if (why != NULL && cap->opt->warn != NULL)

@@ -72,7 +72,7 @@ enum pm_status pm_savefile_open(struct pm_savefile *, int fd, unsigned seen,
 /*
  * All of the stream was read: the program is judged by how it ends.  What it
  * still writes, the sum that it checks at the end say, is read and dropped.
- * PM_ERR_CORRUPT when it found the file damaged, or does not come to its end
+ * PM_ERR_CORRUPT when it found the file damaged, or its output does not end
  * in 10 seconds or 16 MiB, by when it is killed; PM_ERR_SYSTEM when a signal
  * ended it; all of them naming it.  When the stream ends too early, this may
  * tell why, so it should be asked first.

@@ -45,6 +45,15 @@ give() { pm-apply --format=qemu "$@"; }
 	done
 }
 
+@test "a machine of old has no footers, and may describe nothing" {
+	written old | head -c -39 >m
+	pm-snapshot m -o m.pms
+	give <m.pms | cmp - m
+	head -c 50000 m >short
+	run -3 pm-snapshot -o out short
+	[ ! -e out ]
+}
+
 @test "through a socket it is the same bytes" {
 	guest 1
 	pm-recv unix:s -- sh -c 'pm-apply --format=qemu -o b' 3>&- &

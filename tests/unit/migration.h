@@ -21,6 +21,7 @@ struct migration {
 	size_t size, room;
 	size_t devices;		/* where their state begins */
 	size_t end;		/* and is over */
+	int last;		/* block of the last page, for whoever asks */
 };
 
 static inline void

@@ -249,6 +249,107 @@ test_surprise(void)
 	free(stream.bytes);
 }
 
+static unsigned
+chance(uint64_t *state, unsigned of)
+{
+	*state = *state * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (unsigned)(*state >> 33) % of;
+}
+
+/* Some pages of a pass, in order or not; those that come again often equal. */
+static void
+put_pass(struct migration *m, uint64_t *state, int surprises)
+{
+	static uint8_t told[M_PAGES + M_SMALL];
+	int in_order = chance(state, 3) > 0, block = m->last;
+	unsigned pages = chance(state, 50), at = 0;
+
+	if (block < 0)
+		memset(told, 0, sizeof(told));
+	for (unsigned i = 0; i < pages; i++) {
+		unsigned page = in_order ? at++ % (M_PAGES + M_SMALL)
+		    : chance(state, M_PAGES + M_SMALL);
+		int is_small = page >= M_PAGES;
+		unsigned number = is_small ? page - M_PAGES : page;
+		const char *name = is_small != block ||
+		    (surprises && chance(state, 60) == 0) ? is_small
+		    ? "vga.vram" : "pc.ram" : NULL;
+
+		block = is_small;
+		if (surprises && told[page] && chance(state, 40) == 0) {
+			m_word(m, 0x40, name, number);
+			m_bytes(m, "\1\0\3\0\1x", 6);
+		} else if (chance(state, 4) == 0)
+			m_zero(m, name, number);
+		else
+			m_page(m, name, number, chance(state, 3) == 0
+			    ? chance(state, 2000) : page + 1);
+		told[page] = 1;
+	}
+	m->last = block;
+}
+
+/*
+ * Whatever QEMU sends, a destination holds the same after deltas of it; and
+ * after deltas and their decoder it was sent the same.
+ */
+static void
+test_random(void)
+{
+	static struct guest was, is;
+	const char *text = getenv("PM_SEED");
+	uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 1;
+	uint64_t deltas = 0, same = 0;
+	struct memory stream = { 0 };
+	struct migration m;
+	int good = 1;
+
+	printf("# seed %llu\n", (unsigned long long)seed);
+	for (uint64_t end = seed + 120; seed < end && good; seed++) {
+		uint64_t state = seed;
+		int surprises = chance(&state, 2) != 0;
+		unsigned passes = 1 + chance(&state, 6);
+
+		m_open(&m);
+		m_configuration(&m, "pc-i440fx-7.2");
+		m_start(&m);
+		m.last = -1;
+		for (unsigned i = 1; i <= passes; i++) {
+			m_section(&m, i < passes ? 2 : 3, M_RAM, NULL, 0);
+			put_pass(&m, &state, surprises);
+			m_end_of_ram(&m);
+		}
+		m_devices(&m);
+		good &= load_guest(&was, m.bytes, m.size, head_of());
+		for (unsigned mode = 0; mode < 2; mode++) {
+			struct pm_delta *step[2] = { new_delta(0, M_PAGE *
+			    (1 + chance(&state, 40))), mode == 0 ? NULL
+			    : new_delta(1, 1 << 20) };
+			int out = file_of("", 0);
+
+			capture_all(&m, NULL, &stream);
+			good &= emit(&stream, out, step, chance(&state, 9),
+			    &emitted, &fault) == PM_OK &&
+			    load_file(&is, out, head_of()) &&
+			    is.devices == was.devices &&
+			    memcmp(is.ram, was.ram, sizeof(is.ram)) == 0 &&
+			    (mode == 0 || emitted.bytes == m.size);
+			deltas += emitted.delta;
+			same += emitted.same;
+			pm_delta_free(step[0]);
+			pm_delta_free(step[1]);
+			close(out);
+			if (!good)
+				printf("# PM_SEED=%llu mode %u: %s\n",
+				    (unsigned long long)seed, mode,
+				    fault.text);
+		}
+		free(m.bytes);
+	}
+	CHECK(good && deltas > 400 && same > 400);
+	free(stream.bytes);
+}
+
 /* A table of what a capture led to, as it is saved. */
 static struct pm_table table;
 
@@ -386,6 +487,15 @@ test_chain(void)
 		pm_delta_free(step[0]);
 		close(out);
 	}
+
+	/* A guest without memory. */
+	m_open(&m[1]);
+	m_section(&m[1], 1, M_RAM, "ram", 4);
+	m_end_of_ram(&m[1]);
+	m_devices(&m[1]);
+	CHECK(is_no_part(&m[1], NULL) && is_no_part(&m[1], &since));
+	free(m[1].bytes);
+	m[1].bytes = NULL;
 
 	/* What that guest is not. */
 	for (unsigned i = 0; i < 2; i++) {
@@ -632,6 +742,7 @@ main(void)
 {
 	test_deltas();
 	test_surprise();
+	test_random();
 	test_chain();
 	test_refusals();
 	test_encoder();
