@@ -48,3 +48,11 @@ shm=''
 @test "mappings that never rest, copied again and again" {
 	churned 30
 }
+
+@test "migrations of chance by the thousand" {
+	seed=${PM_SEED:-$RANDOM}
+	echo "# PM_SEED=$seed"
+	for ((i = 0; i < 25; i++)); do
+		PM_SEED=$((seed + i * 120)) "${PATH%%:*}/tests/unit/qemu_emit"
+	done
+}
