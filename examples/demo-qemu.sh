@@ -70,10 +70,12 @@ echo 'migrate into pm-snapshot:'
 echo
 echo '  migrate "exec:pm-snapshot --format=qemu | pm-delta | pm-compress |'
 echo '           pm-send unix:wire"'
-echo '  -incoming "exec:pm-recv unix:wire | pm-apply --format=qemu"'
+echo '  -incoming "exec:pm-recv unix:wire | pm-compress -d | pm-delta -d |'
+echo '             pm-apply --format=qemu"'
 echo
 qemu_start there q35 - -incoming \
-    'exec:pm-recv unix:wire | pm-apply --format=qemu'
+    'exec:pm-recv unix:wire | pm-compress -d | pm-delta -d |
+    pm-apply --format=qemu'
 qemu_within 10 test -S wire
 # The emulated processor of this QEMU must stand while it migrates; one of
 # KVM goes on until the last moment.
