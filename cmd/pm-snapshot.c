@@ -270,15 +270,26 @@ warn_foreign(const char *why)
 	    why);
 }
 
+static struct pm_table *
+open_since(void)
+{
+	static struct pm_table since;
+
+	if (since_path == NULL)
+		return NULL;
+	cli_check(pm_table_open(&since, since_path, &cli_fault));
+	return &since;
+}
+
 /* What QEMU writes is read once, in its order. */
 static int
-run_qemu(struct qemu_input *input, struct pm_table *since, int fd)
+run_qemu(struct qemu_input *input, int fd)
 {
 	struct pm_qemu_capture_options how = {
 		.record_size = record_size(PM_PAGE_SHIFT_MIN),
 		.page_shift = image_page_shift(),
 		.seen = input->seen, .seen_size = input->seen_size,
-		.since = since, .warn = warn_foreign,
+		.warn = warn_foreign,
 		.save = save_path != NULL ? open_save : NULL,
 		.ended = qemu_ended, .arg = input,
 	};
@@ -286,6 +297,12 @@ run_qemu(struct qemu_input *input, struct pm_table *since, int fd)
 	struct pm_writer out;
 	enum pm_status status;
 
+	if (base_path != NULL || image_options.regions != NULL ||
+	    threads_text != NULL)
+		cli_die(CLI_USAGE, "--base, --region and --threads are for "
+		    "images, not for migration streams");
+	check_save(input->path);
+	how.since = open_since();
 	cli_check(pm_writer_open(&out, fd, &cli_fault));
 	cli_watch(NULL, &out.meter, 0);
 	status = pm_qemu_capture_run(input->fd, &how, &out, &counts,
@@ -308,7 +325,6 @@ run_qemu(struct qemu_input *input, struct pm_table *since, int fd)
 int
 main(int argc, char *argv[])
 {
-	static struct pm_table since;
 	struct qemu_input input;
 	struct pm_capture_options how = { 0 };
 	struct pm_capture_counts counts;
@@ -331,35 +347,18 @@ main(int argc, char *argv[])
 	cli_keep("--since", since_path);
 	fd = cli_output();
 	if (pid_text == NULL && !live_options.live &&
-	    qemu_find(&input, cli_operand())) {
-		if (base_path != NULL || image_options.regions != NULL ||
-		    threads_text != NULL)
-			cli_die(CLI_USAGE, "--base, --region and --threads "
-			    "are for images, not for migration streams");
-		check_save(input.path);
-		if (since_path != NULL)
-			cli_check(pm_table_open(&since, since_path,
-			    &cli_fault));
-		return run_qemu(&input, since_path != NULL ? &since : NULL,
-		    fd);
-	}
+	    qemu_find(&input, cli_operand()))
+		return run_qemu(&input, fd);
 	if (save_path != NULL)
 		take_stamp(pid_text != NULL ? NULL : image_path());
 	if (base_path != NULL)
 		how.base = image_open(base_path);
-	if (since_path != NULL && live_options.live) {
-		cli_check(pm_table_open(&since, since_path, &cli_fault));
-		how.since = &since;
-	}
 	if (live_options.live)
-		return run_live(how.base, how.since, fd);
+		return run_live(how.base, open_since(), fd);
 	source = pid_text != NULL ? open_process() : image_open(image_path());
 	how.record_size = record_size(source->page_shift);
 	how.threads = threads;
-	if (since_path != NULL) {
-		cli_check(pm_table_open(&since, since_path, &cli_fault));
-		how.since = &since;
-	}
+	how.since = open_since();
 	if (save_path != NULL)
 		how.save = open_save(source);
 

@@ -94,7 +94,7 @@ take_stream(struct pm_product *product, const struct pm_record *rec)
 	begin(product);
 	product->is_foreign = status == PM_OK &&
 	    (stream.may & PM_MAY_FOREIGN) != 0;
-	product->is_vague = 0;
+	product->is_vague = 1;
 	return status;
 }
 

@@ -65,9 +65,15 @@ keep_head(struct capture *cap, const uint8_t *in, size_t size)
 	return PM_OK;
 }
 
+/*
+ * The stamp of a table remembers it, behind a number that no device has.  A
+ * table of something else may be of any guest.
+ */
 static enum pm_status
 end_head(struct capture *cap)
 {
+	const struct pm_table *since = cap->opt->since;
+	struct pm_table_stamp *stamp = &cap->counts->stamp;
 	struct pm_digest digest;
 
 	if (cap->head == NULL)
@@ -75,10 +81,12 @@ end_head(struct capture *cap)
 	digest = pm_hash_bytes(cap->head, cap->head_size);
 	free(cap->head);
 	cap->head = NULL;
-	cap->counts->stamp = pm_table_stamp_of_guest(digest);
-	return cap->opt->since != NULL && pm_table_stamp_is_other(
-	    &cap->opt->since->stamp, digest) ? refuse(cap, "the guest is of "
-	    "another machine than the table, or its memory is") : PM_OK;
+	*stamp = (struct pm_table_stamp){ { UINT64_MAX, digest.low,
+	    digest.high } };
+	return since == NULL || since->stamp.of[0] != UINT64_MAX ||
+	    pm_table_stamp_equal(&since->stamp, stamp) ? PM_OK
+	    : refuse(cap, "the guest is of another machine than the table, "
+	    "or its memory is");
 }
 
 static enum pm_status

@@ -379,18 +379,14 @@ take_pages(struct pm_qemu_emit *emit, const struct pm_record *rec)
 	    &emit->out);
 }
 
+/* As far as the content of all pages is known. */
 static enum pm_status
 check_id(struct pm_qemu_emit *emit, struct pm_digest wants)
 {
-	char is[PM_DIGEST_TEXT], says[PM_DIGEST_TEXT];
-
-	if (!emit->qemu.listed || !pm_qemu_pages_know(&emit->pages) ||
-	    pm_digest_equal(emit->pages.memory.id, wants))
+	if (!emit->qemu.listed || !pm_qemu_pages_know(&emit->pages))
 		return PM_OK;
-	pm_digest_text(emit->pages.memory.id, is);
-	pm_digest_text(wants, says);
-	return pm_fault_set(emit->fault, PM_ERR_CORRUPT, NULL,
-	    "leads to generation %s, not %s as it says", is, says);
+	return pm_generation_check(emit->pages.memory.id, wants,
+	    PM_ERR_CORRUPT, emit->fault);
 }
 
 static enum pm_status

@@ -268,6 +268,13 @@ void pm_end_pack(const struct pm_end *, struct pm_record *);
 enum pm_status pm_end_unpack(struct pm_end *, const struct pm_record *,
     struct pm_fault *);
 
+/*
+ * PM_OK when the memory is of the generation that a mark or an end says;
+ * or this status, and both ids in the fault.
+ */
+enum pm_status pm_generation_check(struct pm_digest is,
+    struct pm_digest says, enum pm_status otherwise, struct pm_fault *);
+
 /* Pages that length bytes take, the last one padded with zeroes. */
 static inline uint64_t
 pm_region_pages(uint64_t length, unsigned page_shift)

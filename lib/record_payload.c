@@ -279,3 +279,17 @@ pm_end_unpack(struct pm_end *end, const struct pm_record *rec,
 	};
 	return PM_OK;
 }
+
+enum pm_status
+pm_generation_check(struct pm_digest is, struct pm_digest says,
+    enum pm_status otherwise, struct pm_fault *fault)
+{
+	char found[PM_DIGEST_TEXT], said[PM_DIGEST_TEXT];
+
+	if (pm_digest_equal(is, says))
+		return PM_OK;
+	pm_digest_text(is, found);
+	pm_digest_text(says, said);
+	return pm_fault_set(fault, otherwise, NULL,
+	    "leads to generation %s, not %s as it says", found, said);
+}

@@ -323,14 +323,8 @@ knows_id(const struct pm_target *target)
 static enum pm_status
 check_id(struct pm_restore *restore, struct pm_digest wants)
 {
-	char is[PM_DIGEST_TEXT], says[PM_DIGEST_TEXT];
-
-	if (pm_digest_equal(restore->target->id, wants))
-		return PM_OK;
-	pm_digest_text(restore->target->id, is);
-	pm_digest_text(wants, says);
-	return pm_fault_set(restore->fault, PM_ERR_MISMATCH, NULL,
-	    "leads to generation %s, not %s as it says", is, says);
+	return pm_generation_check(restore->target->id, wants,
+	    PM_ERR_MISMATCH, restore->fault);
 }
 
 static enum pm_status

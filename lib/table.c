@@ -68,23 +68,6 @@ pm_table_stamp_of(const struct stat *st)
 	} };
 }
 
-/* No device has this number. */
-#define GUEST	UINT64_MAX
-
-struct pm_table_stamp
-pm_table_stamp_of_guest(struct pm_digest head)
-{
-	return (struct pm_table_stamp){ { GUEST, head.low, head.high } };
-}
-
-int
-pm_table_stamp_is_other(const struct pm_table_stamp *stamp,
-    struct pm_digest head)
-{
-	return stamp->of[0] == GUEST &&
-	    (stamp->of[1] != head.low || stamp->of[2] != head.high);
-}
-
 int
 pm_table_stamp_equal(const struct pm_table_stamp *a,
     const struct pm_table_stamp *b)

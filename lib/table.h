@@ -45,15 +45,6 @@ struct pm_table {
 };
 
 struct pm_table_stamp pm_table_stamp_of(const struct stat *);
-
-/*
- * The same of a guest of QEMU, of whose stream everything before its memory
- * has this digest; and whether a stamp is one of a guest that has another.
- */
-struct pm_table_stamp pm_table_stamp_of_guest(struct pm_digest head);
-int pm_table_stamp_is_other(const struct pm_table_stamp *,
-    struct pm_digest head);
-
 int pm_table_stamp_equal(const struct pm_table_stamp *,
     const struct pm_table_stamp *);
 

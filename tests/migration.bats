@@ -37,7 +37,8 @@ give() { pm-apply --format=qemu "$@"; }
 		# shellcheck disable=SC2002
 		cat m | pm-snapshot --record-size 4K | give | cmp - m
 		give <m.pms | cmp - m
-		pm-delta m.pms | pm-compress -j 3 | give | cat >n
+		# No page comes twice, so there is no delta to be seen.
+		pm-delta m.pms | pm-compress -j 3 | give | cmp - m
 		pm-compress -c lz4 m.pms | pm-compress -d | pm-delta |
 		    pm-delta -d | give -j 2 | cmp - m
 		[ "$(pm-info --json m.pms | grep -o '"raw":[0-9]*')" != '"raw":0' ]
@@ -56,13 +57,13 @@ give() { pm-apply --format=qemu "$@"; }
 
 @test "through a socket it is the same bytes" {
 	guest 1
-	pm-recv unix:s -- sh -c 'pm-apply --format=qemu -o b' 3>&- &
+	pm-recv unix:s -- sh -c 'pm-compress -d | pm-delta -d |
+	    pm-apply --format=qemu -o b' 3>&- &
 	started+=("$!")
 	eventually test -S s
 	pm-snapshot a.qemu | pm-delta | pm-compress | pm-send unix:s
 	wait "$!"
-	[ -s b ]
-	[ "$(id b 2>/dev/null)" = "$(id a.qemu)" ] || cmp a.qemu b
+	cmp a.qemu b
 }
 
 @test "a chain is written as the last guest of it" {
