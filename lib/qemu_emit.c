@@ -250,7 +250,8 @@ take_rest(struct pm_qemu_emit *emit)
 		return fail(emit, PM_ERR_CORRUPT, "device state comes before "
 		    "a mark that its pages are right");
 	if (emit->saved && (emit->qemu.surprise != NULL ||
-	    !emit->qemu.listed || emit->qemu.others || (emit->chained && emit->head_at != emit->head.size)))
+	    !emit->qemu.listed || emit->qemu.others ||
+	    (emit->chained && emit->head_at != emit->head.size)))
 		return fail(emit, PM_ERR_REFUSED, "the migration stream can't "
 		    "be part of a chain");
 	if (emit->qemu.surprise != NULL &&
