@@ -5,8 +5,12 @@
 load helper
 load images
 load pipeline
+load process
 
-teardown() { [ -z "$shm" ] || rm -rf "$shm"; }
+teardown() {
+	[ -z "$shm" ] || rm -rf "$shm"
+	end_started
+}
 
 shm=''
 
@@ -43,11 +47,10 @@ shm=''
 @test "a live copy takes 16 bytes a page, and little more" {
 	for size in 64 576; do
 		# Half of it has content.
-		"$PM_BUILD/tests/helpers/giver" - $size 999999 >told 3>&- &
-		for ((n = 0; n < 500; n++)); do
-			grep -q ready told && break
-			sleep 0.01
-		done
+		"$PM_BUILD/tests/helpers/giver" - $size 999999 \
+		    >told.$size 3>&- &
+		started+=("$!")
+		eventually grep -q ready told.$size
 		pm-snapshot --pid $! --live --stats $size -o /dev/null
 		kill -9 $!
 	done
