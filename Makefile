@@ -26,7 +26,10 @@ ALL_CPPFLAGS = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 \
                -DPM_VERSION='"$(VERSION)"' -Ilib -Icmd $(CPPFLAGS)
 ALL_CFLAGS   = -std=c11 $(WARN) $(HARDEN) $(REPRO) -MMD -MP $(CFLAGS)
 CODECS       = -lz -llz4 -lzstd
-LDLIBS       = -lpopt $(CODECS) -pthread
+# Only for those that use it: it takes a millisecond to start.
+TLS          = -Wl,--as-needed -lgnutls -Wl,--no-as-needed
+LIBS         = $(CODECS) $(TLS) -pthread
+LDLIBS       = -lpopt $(LIBS)
 X86          = $(filter x86_64-%,$(shell $(CC) -dumpmachine))
 LINK         = $(CC) $(LDHARD) $(CFLAGS) $(LDFLAGS)
 
@@ -45,12 +48,14 @@ SCRIPTS  = $(sort $(wildcard tests/*.sh tests/fuzz/*.sh examples/*.sh bench/*.sh
 BATS     = $(filter-out tests/soak.bats,$(sort $(wildcard tests/*.bats)))
 
 BUILD_DEPS = gcc make libc6-dev libpopt-dev zlib1g-dev liblz4-dev \
-             libzstd-dev libxxhash-dev
+             libzstd-dev libxxhash-dev libgnutls28-dev
 CHECK_DEPS = bats bash xxd mandoc shellcheck gawk gdb strace \
              iproute2 bsdutils util-linux xfsprogs attr \
              procps zsh fish clang gcc-multilib pkg-config bzip2 lzop zstd \
+             socat gnutls-bin openssl parallel \
              $(GUEST_DEPS)
-BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv gnuplot-nox $(GUEST_DEPS)
+BENCH_DEPS = xdelta3 rsync zstd lz4 pigz pv gnuplot-nox socat openssl \
+             openssh-server $(GUEST_DEPS)
 GUEST_DEPS = qemu-system-x86 busybox-static cpio netcat-openbsd xz-utils \
              binutils
 
@@ -81,7 +86,7 @@ $B/libpm.pc: lib/libpm.pc.in Makefile
 	    -e 's|@INCDIR@|$(incdir)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
 
 $B/tests/unit/%: $B/tests/unit/%.o $B/libpm.a
-	$(LINK) -o $@ $^ $(CODECS) -pthread
+	$(LINK) -o $@ $^ $(LIBS)
 
 $B/tests/helpers/%: $B/tests/helpers/%.o
 	$(LINK) -o $@ $^

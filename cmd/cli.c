@@ -402,6 +402,12 @@ cli_output(void)
 	return open_output();
 }
 
+const char *
+cli_kept(void)
+{
+	return output_name;
+}
+
 int
 cli_report(void)
 {

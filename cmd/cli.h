@@ -74,6 +74,9 @@ int cli_report(void);
 /* For messages: the name that -o gave, or "<stdout>". */
 const char *cli_output_name(void);
 
+/* The file that -o gave, to be used as it is, or NULL. */
+const char *cli_kept(void);
+
 /* Exit when the file that an option names would be replaced by -o. */
 void cli_keep(const char *option, const char *path);
 

@@ -12,10 +12,12 @@
 #include "cli.h"
 #include "codec.h"
 #include "image_options.h"
+#include "proof.h"
 #include "source.h"
 #include "stream.h"
+#include "token.h"
 
-static int list, verify, json;
+static int list, verify, json, token;
 static const char *id_path;
 
 static struct poptOption options[] = {
@@ -23,6 +25,8 @@ static struct poptOption options[] = {
 	    "show every record in a line", NULL },
 	{ "verify", '\0', POPT_ARG_NONE, &verify, 0,
 	    "check all digests that need no target", NULL },
+	{ "token", '\0', POPT_ARG_NONE, &token, 0,
+	    "say how much of a cut stream there is, to send the rest", NULL },
 	{ "json", '\0', POPT_ARG_NONE, &json, 0,
 	    "print JSON, an object for each stream or record", NULL },
 	{ "id", '\0', POPT_ARG_STRING, &id_path, 0,
@@ -222,43 +226,21 @@ show_record(const struct pm_record *rec)
 	fputc('\n', out);
 }
 
-/*
- * The digest of a record without deltas is that of its pages.  One with
- * deltas can only be proved by who has the target.
- */
+/* Hold a record of pages against its digest, and count it. */
 static enum pm_status
-prove(struct pm_decoders *decoders, struct pm_record *rec, uint8_t **spare)
+prove(struct pm_proof *proof, struct pm_record *rec)
 {
-	size_t size = (size_t)1 << rec->page_shift;
-	struct pm_digest digest = { 0, 0 };
 	enum pm_status status;
-	int leans = 0;
-	uint32_t from = 0;
+	int leans;
 
-	status = pm_decoders_undo(decoders, rec, spare, &cli_fault);
-	if (status != PM_OK)
+	status = pm_proof_check(proof, rec, &in.region[rec->region], &leans,
+	    &cli_fault);
+	if (status != PM_OK) {
+		pm_fault_place(&cli_fault, rec->number, rec->offset);
 		return status;
-	for (uint32_t i = 0; i < rec->entries; i++) {
-		enum pm_kind kind = pm_entry_kind(rec->entry[i]);
-
-		leans |= kind == PM_DELTA || kind == PM_SAME;
-		if (kind == PM_RAW)
-			digest = pm_digest_add(digest, pm_hash_page(
-			    pm_hash_content(rec->payload + from, size),
-			    in.region[rec->region].key,
-			    rec->first + rec->entry[i].page));
-		from += pm_entry_bytes(rec->entry[i]);
 	}
-	if (leans)
-		sum.unproved++;
-	else if (pm_digest_equal(digest, rec->digest))
-		sum.proved++;
-	else
-		return pm_fault_set(&cli_fault, PM_ERR_CORRUPT, NULL,
-		    "region %.64s, pages %" PRIu64 " to %" PRIu64
-		    ": were damaged on the way",
-		    in.region[rec->region].name, rec->first,
-		    rec->first + pm_record_span(rec) - 1);
+	sum.unproved += (uint64_t)leans;
+	sum.proved += !leans;
 	return PM_OK;
 }
 
@@ -379,12 +361,11 @@ show_id(void)
 static void
 show_stream(int fd)
 {
-	struct pm_decoders *decoders = pm_decoders_new();
 	struct pm_record *rec = pm_record_new();
-	uint8_t *spare = pm_record_buffer();
+	struct pm_proof *proof = pm_proof_new();
 	enum pm_status status;
 
-	if (decoders == NULL || rec == NULL || spare == NULL)
+	if (proof == NULL || rec == NULL)
 		cli_die(CLI_FAILURE, "%s", strerror(errno));
 	cli_check(pm_reader_open(&in, fd, &cli_fault));
 	cli_watch(&in.meter, NULL, 0);
@@ -398,10 +379,8 @@ show_stream(int fd)
 			show_record(rec);
 		add_up(rec);
 		if (verify && rec->type == PM_TYPE_PAGES &&
-		    (status = prove(decoders, rec, &spare)) != PM_OK) {
-			pm_fault_place(&cli_fault, rec->number, rec->offset);
+		    (status = prove(proof, rec)) != PM_OK)
 			break;
-		}
 		if (rec->type == PM_TYPE_END && !(list && json))
 			show_sum(pm_meter_get(&in.meter.bytes) - sum.offset);
 	}
@@ -409,10 +388,30 @@ show_stream(int fd)
 		fflush(out);
 		cli_check(status);
 	}
-	pm_decoders_free(decoders);
+	pm_proof_free(proof);
 	pm_record_free(rec);
-	free(spare);
 	pm_reader_close(&in);
+}
+
+/*
+ * What of a cut stream has arrived.  Damage behind it is what a power cut
+ * leaves, but what is damaged from the start is no stream.
+ */
+static void
+show_token(int fd)
+{
+	struct pm_token found;
+	char text[PM_TOKEN_TEXT];
+	enum pm_status status = pm_token_find(fd, &found, &cli_fault);
+
+	if (status != PM_ERR_CORRUPT || found.records == 0)
+		cli_check(status);
+	else
+		cli_warn("%s: %s; the token is that of what stands before",
+		    cli_operand() == NULL || strcmp(cli_operand(), "-") == 0
+		    ? "<stdin>" : cli_operand(), cli_fault.text);
+	pm_token_text(&found, text);
+	fprintf(out, json ? "{\"token\":\"%s\"}\n" : "%s\n", text);
 }
 
 int
@@ -426,6 +425,9 @@ main(int argc, char *argv[])
 		    cli_operand());
 	if (id_path == NULL && image_options.regions != NULL)
 		cli_die(CLI_USAGE, "--region is for --id");
+	if (token && (list || verify || id_path != NULL))
+		cli_die(CLI_USAGE, "--token goes with no --list, --verify or "
+		    "--id");
 	fd = id_path == NULL ? cli_input() : -1;
 	report = cli_report();
 	if ((report = dup(report)) < 0 || (out = fdopen(report, "w")) == NULL)
@@ -433,6 +435,8 @@ main(int argc, char *argv[])
 		    strerror(errno));
 	if (id_path != NULL)
 		show_id();
+	else if (token)
+		show_token(fd);
 	else
 		show_stream(fd);
 	if (fflush(out) != 0 || fclose(out) != 0)

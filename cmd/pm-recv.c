@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -13,26 +14,30 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "clock.h"
 #include "fdio.h"
-#include "net.h"
+#include "net_options.h"
 #include "outfile.h"
+#include "receive.h"
 #include "relay.h"
-#include "wire.h"
 
-#define HELLO_S		30	/* for a connection to say what it is */
+#define TICK_US		20000u	/* where a child cannot be polled for */
 
 static const char *timeout_text = "0", *port_file;
-static int insecure;
+static int resume;
 
 static struct poptOption options[] = {
-	{ "insecure", '\0', POPT_ARG_NONE, &insecure, 0,
-	    "listen to other machines, readable on the way", NULL },
+	{ "resume", '\0', POPT_ARG_NONE, &resume, 0,
+	    "keep what arrives in -o FILE, and go on behind it", NULL },
 	{ "timeout", '\0', POPT_ARG_STRING, &timeout_text, 0,
 	    "wait so long for a connection; 0 for ever (0)", "SECONDS" },
+	NET_OPTIONS,
 	{ "port-file", '\0', POPT_ARG_STRING, &port_file, 0,
 	    "write the port that is listened on to FILE", "FILE" },
 	POPT_TABLEEND
@@ -43,10 +48,11 @@ static const struct cli_program about = {
 	.operand = "ADDRESS",
 	.needs_operand = 1,
 	.takes_command = 1,
-	.memory = "about 3 MiB",
+	.memory = "about 4 MiB; where the output is slow, --window more",
 };
 
-static struct pm_wire wire;
+static struct pm_receive session;
+static struct pm_token have;
 static char said[PM_WIRE_TEXT_MAX];	/* by the command */
 
 /* The command that consumes the stream. */
@@ -64,8 +70,8 @@ tell_failure(enum cli_exit code, const char *subject, const char *text)
 
 	snprintf(line, sizeof(line), "%s%s%s", subject,
 	    subject[0] != '\0' ? ": " : "", text);
-	wire.fault = NULL;
-	(void)pm_wire_answer(&wire, code == CLI_BAD_STREAM ? CLI_BAD_STREAM
+	session.fault = NULL;
+	(void)pm_receive_answer(&session, code == CLI_BAD_STREAM ? CLI_BAD_STREAM
 	    : CLI_FAILURE, line, strlen(line));
 }
 
@@ -93,16 +99,28 @@ give_up_with(int code)
 	cli_die(our, "%s: %s", cli_command()[0], text);
 }
 
-/* Its exit status, as a shell has it. */
+/*
+ * Wait for a child, and for the sender meanwhile, who might think that we
+ * are gone.  The exit status as a shell has it.
+ */
 static int
-wait_for_consumer(void)
+wait_for_child(pid_t pid)
 {
-	int status;
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0), status;
+	pid_t ended;
 
-	while (waitpid(consumer.pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return 127;
-	consumer.pid = 0;
+	while ((ended = waitpid(pid, &status, WNOHANG)) == 0)
+		if (pm_receive_wait(&session, fd, POLLIN, fd >= 0
+		    ? UINT64_MAX : pm_clock_us() + TICK_US) != PM_OK)
+			break;
+	if (fd >= 0)
+		close(fd);
+	/* Nobody is there to be told, but it has to come to its end. */
+	while (ended == 0 && (ended = waitpid(pid, &status, 0)) < 0 &&
+	    errno == EINTR)
+		ended = 0;
+	if (ended < 0)
+		return 127;
 	return WIFEXITED(status) ? WEXITSTATUS(status)
 	    : 128 + WTERMSIG(status);
 }
@@ -112,13 +130,14 @@ start_consumer(char **command)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t how;
-	sigset_t none, pipe_only;
+	sigset_t none;
 	int ends[2], error;
 
 	consumer.out = memfd_create("pm-recv", MFD_CLOEXEC);
 	if (consumer.out < 0 || pipe2(ends, O_CLOEXEC) != 0)
 		cli_die(CLI_FAILURE, "%s", strerror(errno));
 	pm_fd_widen(ends[1]);
+	(void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
 	sigemptyset(&none);
 	posix_spawnattr_init(&how);
 	posix_spawnattr_setsigmask(&how, &none);
@@ -136,11 +155,6 @@ start_consumer(char **command)
 	posix_spawnattr_destroy(&how);
 	close(ends[0]);
 	consumer.in = ends[1];
-
-	/* A command that ends early must not end us: its status is awaited. */
-	sigemptyset(&pipe_only);
-	sigaddset(&pipe_only, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipe_only, NULL);
 }
 
 /* All that it printed, up to what an answer holds. */
@@ -178,42 +192,132 @@ write_port(unsigned port)
 		cli_die(CLI_FAILURE, "%s: %s", port_file, strerror(errno));
 }
 
-static int
-take_connection(void)
+static void
+tell(void *arg, const char *text)
 {
-	unsigned seconds = (unsigned)cli_number("--timeout", timeout_text, 0,
-	    86400);
-	struct pm_listener listener;
-	enum pm_status status;
-	int fd = -1;
+	(void)arg;
+	cli_say("%s", text);
+}
 
-	status = pm_net_listen(&listener, cli_operand(), insecure,
-	    &cli_fault);
-	if (status == PM_ERR_REFUSED)
-		cli_die(CLI_USAGE, "%s: %s", cli_fault.subject,
-		    cli_fault.text);
-	cli_check(status);
-	if (listener.port != 0)
-		cli_say("listens on port %u", listener.port);
+/* However it ends, the file of a socket goes. */
+static void
+leave(void)
+{
+	pm_receive_close(&session);
+}
+
+static void
+wait_for_sender(const struct pm_net *net, const struct pm_tls_keys *keys)
+{
+	const struct pm_receive_how how = {
+		.net = net, .keys = keys, .frames = net_frames(),
+		.wait_us = (uint64_t)cli_number("--timeout", timeout_text, 0,
+		    86400) * 1000000,
+		.break_us = net_break_us(), .silence_us = net_silence_us(),
+		.have = resume ? &have : NULL,
+		.tell = tell,
+	};
+
+	(void)atexit(leave);
+	cli_check(pm_receive_open(&session, &how, &cli_fault));
+	if (session.listener.port != 0)
+		cli_say("listens on port %u", session.listener.port);
 	if (port_file != NULL)
-		write_port(listener.port);
-	status = pm_net_accept(&listener, seconds, &fd, &cli_fault);
-	pm_net_close(&listener);
-	cli_check(status);
+		write_port(session.listener.port);
+	cli_check(pm_receive_meet(&session));
+}
+
+/* True when a file without a whole record may become a stream. */
+static int
+begins_stream(int fd)
+{
+	char begin[PM_SIGNATURE_SIZE];
+	ssize_t size = pread(fd, begin, sizeof(begin), 0);
+
+	return size >= 0 && memcmp(begin, PM_SIGNATURE, (size_t)size) == 0;
+}
+
+/*
+ * The file of --resume, in place: what is whole of it stays, and the rest
+ * is to come.
+ */
+static int
+open_kept(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	enum pm_status status;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		cli_die(CLI_FAILURE, "%s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		cli_die(CLI_USAGE, "--resume: %s: not a file", path);
+	status = pm_token_find(fd, &have, &cli_fault);
+	if (status != PM_OK && have.offset == 0) {
+		cli_source(path);
+		cli_check(status);
+	}
+	if (!begins_stream(fd))
+		cli_die(CLI_BAD_STREAM, "%s: is no page stream", path);
+	if (status != PM_OK)
+		cli_warn("%s: %s: goes on before that", path, cli_fault.text);
+	cli_fault = (struct pm_fault){ .error = 0 };
+	if (ftruncate(fd, (off_t)have.offset) != 0 ||
+	    lseek(fd, (off_t)have.offset, SEEK_SET) < 0)
+		cli_die(CLI_FAILURE, "%s: %s", path, strerror(errno));
+	if (have.offset > 0)
+		cli_say("goes on at byte %" PRIu64, have.offset);
 	return fd;
+}
+
+/* What there was comes first, for the records that follow build on it. */
+struct kept {
+	int fd;
+	uint64_t at;
+};
+
+static enum pm_status
+read_kept(void *arg, struct iovec *iov, int count)
+{
+	struct kept *kept = arg;
+	enum pm_status status = PM_OK;
+
+	if (kept->at >= have.offset)
+		return pm_receive_readv(&session, iov, count);
+	for (int i = 0; i < count && status == PM_OK; i++) {
+		status = pm_fd_pread(kept->fd, iov[i].iov_base,
+		    iov[i].iov_len, kept->at);
+		kept->at += iov[i].iov_len;
+	}
+	return status;
+}
+
+static enum pm_status
+pull(void *arg, int to, size_t size, size_t *moved)
+{
+	(void)arg;		/* all that was kept is read by then */
+	return pm_receive_pull(&session, to, size, moved);
 }
 
 static enum pm_status
 relay(struct pm_reader *in, struct pm_writer *out)
 {
 	struct pm_record *rec = pm_record_new();
-	enum pm_status status;
+	struct pm_relay passing;
+	enum pm_status status = PM_OK;
 
 	if (rec == NULL)
 		return PM_ERR_SYSTEM;
-	status = pm_relay_run(in, out, rec);
+	while (status == PM_OK && pm_meter_get(&in->meter.bytes) < have.offset)
+		status = pm_reader_next(in, rec);
+	pm_relay_open(&passing, in, out);
+	while (status == PM_OK &&
+	    (status = pm_relay_next(&passing, rec)) == PM_OK)
+		if ((status = pm_relay_put(&passing, rec)) == PM_OK)
+			pm_receive_commit(&session,
+			    pm_meter_get(&in->meter.bytes));
 	pm_record_free(rec);
-	return status;
+	return status == PM_END ? PM_OK : status;
 }
 
 /* A second end of the pipe to its input, to see what it leaves there. */
@@ -235,7 +339,7 @@ finish_consumer(enum pm_status status, const struct pm_writer *out)
 
 	/* It may have left early on purpose, or failed: its status tells. */
 	close(consumer.in);
-	code = wait_for_consumer();
+	code = wait_for_child(consumer.pid);
 	if (code != 0)
 		give_up_with(code);
 	if (rest >= 0 && ioctl(rest, FIONREAD, &left) != 0)
@@ -255,9 +359,89 @@ finish_consumer(enum pm_status status, const struct pm_writer *out)
 	return read_consumer();
 }
 
+/*
+ * Write what is in the page cache down, which may take long, before the file
+ * is given its name, which then does not.
+ */
+static enum pm_status
+sync_beside(int fd)
+{
+	struct stat st;
+	pid_t pid;
+	int code;
+
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return PM_OK;
+	pid = fork();
+	if (pid == 0)
+		_exit(fdatasync(fd) == 0 ? 0 : errno);
+	if (pid < 0)
+		return PM_OK;		/* whoever commits it does so */
+	code = wait_for_child(pid);
+	errno = code;
+	return code == 0 ? PM_OK : PM_ERR_WRITE;
+}
+
+/* One that does not block, where there can be one; or the same. */
+static int
+unblock(int fd)
+{
+	char path[32];
+	int own;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = fcntl(fd, F_GETPIPE_SZ) > 0
+	    ? open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+	return own >= 0 ? own : fd;
+}
+
+/* Our reader left: die as our neighbours expect, once the sender knows. */
+static _Noreturn void
+die_of_pipe(void)
+{
+	sigset_t signals;
+
+	tell_failure(CLI_FAILURE, cli_output_name(), strerror(EPIPE));
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGPIPE);
+	pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+	(void)raise(SIGPIPE);
+	cli_die(CLI_FAILURE, "%s: %s", cli_output_name(), strerror(EPIPE));
+}
+
+static void
+block_pipe_signal(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+static void
+report(const struct pm_reader *in)
+{
+	cli_count("records", pm_meter_get(&in->meter.records));
+	cli_count("pages", pm_meter_get(&in->meter.pages));
+	cli_count("bytes_in", pm_meter_get(&in->meter.bytes));
+	cli_count("confirmed", session.bare < 0);
+	if (session.bare < 0) {
+		cli_count("wire_bytes", session.stats.bytes);
+		cli_count("bytes_again", session.stats.again);
+		cli_count("bytes_kept", have.offset);
+		cli_count("breaks", session.stats.breaks);
+		cli_count("strangers", session.stats.strangers);
+	}
+}
+
 int
 main(int argc, char *argv[])
 {
+	struct kept kept = { .fd = -1 };
+	struct pm_receive_output to = { .receive = &session };
+	struct pm_tls_keys *keys;
+	struct pm_net net;
 	struct pm_reader in;
 	struct pm_writer out;
 	enum pm_status status;
@@ -266,24 +450,35 @@ main(int argc, char *argv[])
 
 	cli_start(argc, argv, options, &about);
 	cli_source(cli_operand());
-	fd = cli_command() != NULL ? cli_report() : cli_output();
-	cli_check(pm_wire_welcome(&wire, take_connection(), HELLO_S,
-	    cli_operand(), &cli_fault));
+	net_open(&net, &keys, 1);
+	if (resume && (cli_command() != NULL || cli_kept() == NULL ||
+	    strcmp(cli_kept(), "-") == 0))
+		cli_die(CLI_USAGE, "--resume: needs -o FILE, and no command");
+	fd = resume ? kept.fd = open_kept(cli_kept())
+	    : cli_command() != NULL ? cli_report() : cli_output();
+	block_pipe_signal();
+	wait_for_sender(&net, keys);
 	if (cli_command() != NULL)
 		start_consumer(cli_command());
 
-	status = pm_reader_open_io(&in, pm_wire_readv, &wire, &cli_fault);
-	pm_reader_pull(&in, wire.fd, pm_wire_pull);
-	cli_check(pm_writer_open(&out, cli_command() != NULL ? consumer.in
-	    : fd, &cli_fault));
+	status = pm_reader_open_io(&in, read_kept, &kept, &cli_fault);
+	pm_reader_pull(&in, session.bare, session.bare < 0
+	    ? pull : NULL);
+	to.fd = consumer.in >= 0 ? consumer.in : unblock(fd);
+	pm_fd_widen(to.fd);
+	cli_check(pm_writer_open_io(&out, pm_receive_writev, &to,
+	    &cli_fault));
+	pm_writer_push(&out, to.fd, NULL);
 	cli_watch(&in.meter, &out.meter, 0);
 	if (status == PM_OK)
 		status = relay(&in, &out);
 	if (status != PM_OK && (consumer.in < 0 || status != PM_ERR_WRITE)) {
+		if (status == PM_ERR_WRITE && errno == EPIPE)
+			die_of_pipe();
 		/* The command sees its input end early, and says so. */
 		if (consumer.in >= 0) {
 			close(consumer.in);
-			(void)wait_for_consumer();
+			(void)wait_for_child(consumer.pid);
 		}
 		give_up(status);
 	}
@@ -291,15 +486,15 @@ main(int argc, char *argv[])
 		size = finish_consumer(status, &out);
 	if (size > 0 && pm_fd_write(fd, said, size) != PM_OK)
 		give_up(PM_ERR_WRITE);
-	status = cli_commit();
+	status = sync_beside(fd);
+	if (status == PM_OK)
+		status = cli_commit();
 	if (status != PM_OK)
 		give_up(status);
-	cli_check(pm_wire_answer(&wire, CLI_OK, said, size));
-	cli_count("records", pm_meter_get(&in.meter.records));
-	cli_count("pages", pm_meter_get(&in.meter.pages));
-	cli_count("bytes_in", pm_meter_get(&in.meter.bytes));
-	cli_count("confirmed", !wire.bare);
-	close(wire.fd);
+	cli_check(pm_receive_answer(&session, CLI_OK, said, size));
+	report(&in);
+	pm_tls_keys_free(keys);
+	pm_net_free(&net);
 	pm_writer_close(&out);
 	pm_reader_close(&in);
 	return cli_finish();

@@ -45,6 +45,43 @@ pm_hash_bytes(const void *bytes, size_t size)
 	return (struct pm_digest){ out[0], out[1] };
 }
 
+/* Only a name for what xxHash allocates, aligned as it needs it. */
+static XXH3_state_t *
+state_of(struct pm_hash *hash)
+{
+	return (XXH3_state_t *)hash;
+}
+
+struct pm_hash *
+pm_hash_begin(void)
+{
+	XXH3_state_t *state = XXH3_createState();
+
+	if (state != NULL)
+		XXH3_128bits_reset(state);
+	return (struct pm_hash *)state;
+}
+
+void
+pm_hash_add(struct pm_hash *hash, const void *bytes, size_t size)
+{
+	XXH3_128bits_update(state_of(hash), bytes, size);
+}
+
+struct pm_digest
+pm_hash_sum(const struct pm_hash *hash)
+{
+	XXH128_hash_t sum = XXH3_128bits_digest((const XXH3_state_t *)hash);
+
+	return (struct pm_digest){ sum.low64, sum.high64 };
+}
+
+void
+pm_hash_end(struct pm_hash *hash)
+{
+	XXH3_freeState(state_of(hash));
+}
+
 struct pm_digest
 pm_hash_content(const void *page, size_t size)
 {

@@ -63,6 +63,16 @@ int pm_hash_is_zero(const void *page, size_t size);
 /* XXH3-128 of size bytes: a record's payload, or the content of a page. */
 struct pm_digest pm_hash_bytes(const void *bytes, size_t size);
 
+/*
+ * The same of bytes that come in pieces; the sum is that of all so far, and
+ * more may follow.  NULL when memory ran out.
+ */
+struct pm_hash;
+struct pm_hash *pm_hash_begin(void);
+void pm_hash_add(struct pm_hash *, const void *bytes, size_t size);
+struct pm_digest pm_hash_sum(const struct pm_hash *);
+void pm_hash_end(struct pm_hash *);
+
 /* As pm_hash_bytes, but 0 for a page of zeroes: what tables remember. */
 struct pm_digest pm_hash_content(const void *page, size_t size);
 

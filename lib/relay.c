@@ -14,8 +14,8 @@ pm_relay_open(struct pm_relay *relay, struct pm_reader *in,
 
 	*relay = (struct pm_relay){ .in = in, .out = out,
 	    .least = framed > 0 ? LEAST_FRAMED : LEAST_PLAIN };
-	/* One side may have more to say than the stream, not both. */
-	if (framed > 1 || !pm_fd_may_splice(in->fd, out->fd))
+	/* One side may have a way of its own to move bytes, not both. */
+	if (framed > 1 || (framed == 0 && !pm_fd_may_splice(in->fd, out->fd)))
 		relay->least = UINT32_MAX;
 }
 

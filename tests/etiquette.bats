@@ -275,13 +275,14 @@ same() { # COMMAND: refused, for it would write what it reads
 	done
 	pm-recv -o out unix:s 2>err 3>&- &
 	until_true test -S s
-	nc -N -U s <garbage
+	stage full.pms
+	{ head -c 8 full.pms; cat garbage; } | nc -N -U s
 	ends_with 3 $!
-	grep -q '^pm-recv: unix:s: sent neither' err
+	grep -q '^pm-recv: unix:s: record 0 at byte 8: ' err
 }
 
-receive_cut() { # BYTES: what nc sends of full.pms
-	pm-recv -o out unix:s 2>err 3>&- &
+receive_cut() { # BYTES [OPTION...]: what nc sends of full.pms
+	pm-recv "${@:2}" -o out unix:s 2>err 3>&- &
 	until_true test -S s
 	head -c "$1" full.pms | nc -N -U s
 	wait $!
@@ -303,10 +304,16 @@ receive_cut() { # BYTES: what nc sends of full.pms
 			[ ! -e out ]
 		done
 	done
-	for cut in 0 1 8 2000 $((size - 1)); do
+	for cut in 8 2000 $((size - 1)); do
 		run -3 receive_cut "$cut"
 		[ ! -e out ]
 		[ "$(wc -l <err)" -eq 1 ]
+	done
+	# What is too short to be known is a stranger, and no sender came.
+	for cut in 0 1 7; do
+		run -1 receive_cut "$cut" --timeout 1
+		[ ! -e out ]
+		grep -q 'nobody connected' err
 	done
 	head -c 3000 compressed.pms >cut.pms
 	for threads in 1 2; do

@@ -22,6 +22,8 @@ in_source() { # PROGRAM: options in its tables
 	    shared+=("$(top)/cmd/image_options.h")
 	! grep -q LIVE_OPTIONS "$(top)/cmd/$1.c" ||
 	    shared+=("$(top)/cmd/live_options.h")
+	! grep -q NET_OPTIONS "$(top)/cmd/$1.c" ||
+	    shared+=("$(top)/cmd/net_options.h")
 	cat "$(top)/cmd/$1.c" "${shared[@]}" "$(top)"/cmd/cli*.c |
 	    sed -n "s/.*{ \"\([a-z-]*\)\", '\(\\\\0\|.\)', POPT.*/\2 \1/p" |
 	    sed 's/^\\0/-/' | LC_ALL=C sort

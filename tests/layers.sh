@@ -6,24 +6,28 @@ set -eu
 cd "$(dirname "$0")/.."
 
 layers='
-status clock bytes span pagescan size meter version kernel
+status clock bytes span pagescan size meter version kernel bucket
 kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile bitmap
 ledger procfs converge savefile
 crew cgroup guardian
+tls_keys tls_socket
+tls_peer
+tls
+channel
 record net cgroup_members qemu_out
-record_payload qemu
+record_payload qemu listener
 wire xbzrle codec layout pagecache qemu_head qemu_tail
-mapped_ram codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze sigframe tracee pagemap
-mapped_head restorer
+mapped_ram parcel codec_zlib codec_lz4 codec_zstd maplist stream table maps freeze sigframe tracee pagemap
+mapped_head restorer proof peer
 inject_lead
 inject_thread
 inject
 handover stop tracker
 tracker_uffd tracker_soft tracker_hash mappers
-stream_writer core mapfile gather outline
-image process
-move product
+stream_writer core mapfile gather outline token
+image process transmit receive
+move product transmit_queue transmit_turn receive_queue receive_turn
 base source target
 subject
 subject_process subject_file
@@ -89,6 +93,7 @@ only 'popt\.h' 'cmd/.*' lib/*.[ch] cmd/*.[ch]
 only 'pthread\.h' 'lib/crew\.c|cmd/report\.c' lib/*.[ch] cmd/*.[ch]
 only 'zlib\.h|lz4\.h|lz4hc\.h|zstd\.h|zstd_errors\.h' 'lib/codec_[a-z0-9]*\.c' \
     lib/*.[ch] cmd/*.[ch]
+only 'gnutls/[a-z0-9]*\.h' 'lib/tls[a-z_]*\.c' lib/*.[ch] cmd/*.[ch]
 only 'xxhash\.h' 'lib/hash\.c|lib/kernel_loops\.inc' lib/*.[ch] lib/*.inc cmd/*.[ch]
 
 # The library knows nothing of its callers.

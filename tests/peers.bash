@@ -63,9 +63,11 @@ stage() { # FILE...: copies of what the file's setup made
 
 # Start pm-recv in the background.  Its pid is in receiver, its address in
 # address, with the port that it was given; its output in got and got.err.
+# A break is the end, unless reconnect says how long one may last.
 listen() { # ADDRESS [ARGUMENT...]
 	rm -f port
-	pm-recv --port-file port "$@" >got 2>got.err 3>&- &
+	pm-recv --reconnect "${reconnect:-0}" --port-file port "$@" \
+	    >got 2>got.err 3>&- &
 	receiver=$!
 	until_true test -s port
 	address=${1/%:0/:$(cat port)}
@@ -89,14 +91,36 @@ make_streams() {
 	pm-info --id b.img >b.id
 }
 
-# A hello of pm-send or pm-recv, and the head of a frame.
-hello() { # NEWEST OLDEST: versions, below 8
-	printf '\211PMW\r\n\032\n'
-	printf '%b' "\\x0$1\\0\\x0$2\\0\\0\\0\\0\\0"
+le() { # BYTES NUMBER: little-endian
+	local i number=$2
+	for ((i = 0; i < $1; i++)); do
+		printf '%b' "\\x$(printf %02x $((number & 255)))"
+		number=$((number >> 8))
+	done
 }
 
-frame() { # TYPE SIZE: size below 256
-	printf '%b' "$(printf '\\x%02x\\0\\0\\0\\x%02x\\0\\0\\0' "$1" "$2")"
+# A hello of pm-send, or a reply of pm-recv, which welcomes it.
+hello() { # NEWEST OLDEST: versions
+	printf '\211PMW\r\n\032\n'
+	le 2 "$1"
+	le 2 "$2"
+	le 4 0
+	printf %-16s name
+	le 4 0			# the connection, or flags
+	le 4 "${3:-1}"		# how many
+	le 4 64			# frames
+	le 4 0			# a break
+	le 4 20000		# silence
+	le 4 0
+	le 8 0			# from where on
+	le 8 0
+	le 8 0
+}
+
+frame() { # TYPE SIZE [OFFSET]: the head of a frame
+	le 4 "$1"
+	le 4 "$2"
+	le 8 "${3:-0}"
 }
 
 has_ipv6() {

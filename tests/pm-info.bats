@@ -222,3 +222,78 @@ type() {
 	run -2 pm-info "${cut[@]}" stream
 	[[ ${lines[0]} == "pm-info: --region is for --id" ]]
 }
+
+whole() { # FILE BYTES: its token, made of what --list says
+	pm-info --list "$1" | grep '^[0-9]' | awk -v size="$(size "$1")" \
+	    -v cut="$2" '{
+		# A record ends where the next begins, but for a signature.
+		if (NR > 1)
+			end[NR - 1] = $2 - ($3 == "stream" ? 8 : 0)
+	} END {
+		end[NR] = size
+		for (n = NR; n > 0 && end[n] > cut; n--)
+			;
+		print (n > 0 ? end[n] : 0), n
+	}'
+}
+
+@test "--token says how much of a cut stream there is" {
+	streams
+	cat full.pms one.pms >both.pms
+	for cut in 0 5 8 100 300 100000 "$(size full.pms)" \
+	    $(($(size full.pms) + 8)) $(($(size both.pms) - 1)) \
+	    "$(size both.pms)"; do
+		head -c "$cut" both.pms >part
+		run -0 --separate-stderr pm-info --token part
+		[ -z "$stderr" ]
+		IFS=: read -r offset records hash <<<"$output"
+		[ "$offset $records" = "$(whole both.pms "$cut")" ]
+		[[ $hash =~ ^[0-9a-f]{32}$ ]]
+		# What stands before and behind it makes no difference.
+		[ "$(head -c "$offset" both.pms | pm-info --token)" = "$output" ]
+		! command -v xxhsum >/dev/null ||
+		    [[ $(head -c "$offset" both.pms | xxhsum -H2) == "$hash "* ]]
+	done
+	# The rest goes where the sound part ends.
+	head -c 100000 full.pms >part
+	at=$(pm-info --token part | cut -d : -f 1)
+	truncate -s "$at" part
+	tail -c "+$((at + 1))" full.pms >>part
+	cmp part full.pms
+	pm-info --token --json part >out
+	json out
+	[ "$(cat out)" = "{\"token\":\"$(pm-info --token full.pms)\"}" ]
+	pm-info --token -o out part
+	[ "$(cat out)" = "$(pm-info --token - <full.pms)" ]
+}
+
+@test "--token is that of what stands before damage, with a warning" {
+	streams
+	good=$(pm-info --list full.pms | awk '$1 == 3 { print $2 ":3:" }')
+	# Zeroes that a power cut left.
+	cp chain.pms bad
+	truncate -s "$(size full.pms)" bad
+	run -0 --separate-stderr pm-info --token bad
+	[[ "$output" == "$(pm-info --token chain.pms)" ]]
+	[[ "$stderr" == "pm-info: bad: "*"bytes behind the end record are no stream"*"; the token is that of what stands before" ]]
+	cp full.pms bad
+	flip bad $((${good%%:*} + 4200))
+	run -0 --separate-stderr pm-info --token <bad
+	[[ "$output" == "$good"* ]]
+	[[ "$stderr" == "pm-info: <stdin>: record 3 at byte ${good%%:*}: region memory, pages "*" were damaged on the way; the token is that of what stands before" ]]
+	run -0 --separate-stderr pm-info -q --token bad
+	[[ "$output" == "$good"* && -z $stderr ]]
+	# What is no stream from the start has none.
+	image bad 5000
+	run -3 --separate-stderr pm-info --token bad
+	[ -z "$output" ]
+	[ "$stderr" = "pm-info: bad: not a page-record stream" ]
+	run -1 pm-info --token missing
+	run -1 --separate-stderr pm-info --token .
+	[ -z "$output" ]
+	for other in --list --verify '--id full.pms'; do
+		# shellcheck disable=SC2086	# words of options
+		run -2 pm-info --token $other
+		[[ ${lines[0]} == "pm-info: --token goes with no "* ]]
+	done
+}

@@ -58,7 +58,7 @@ passes() { # ADDRESS: a chain arrives as it was sent
 	pm-send unix:s <pipe 3>&- &
 	exec 4>pipe
 	head -c 70000 full.pms >&4
-	until_true test ! -e s
+	until_true sleeps $! pm-send
 	[ ! -e out ]
 	tail -c +70001 full.pms >&4
 	exec 4>&-
@@ -280,38 +280,116 @@ hears() { # STATUS WORDS: what it makes of what comes on standard input
 	[ ! -e s ]
 }
 
-@test "what is no stream and no sender is refused" {
+turns_away() { # WORDS: it says of what comes on standard input, and goes on
+	listen unix:s -v -o out
+	nc -N -U s >answer 2>/dev/null || :
+	pm-send unix:s <full.pms
+	wait "$receiver"
+	cmp out full.pms
+	rm out
+	# shellcheck disable=SC2053
+	[[ "$(sed -n 1p got.err)" == "pm-recv: "$1", turned away" ]]
+	grep -qx 'pm-recv: strangers 1' got.err
+}
+
+@test "what is no stream and no sender is turned away" {
 	stage full.pms
 	nonsense='sent neither a page stream nor the hello of pm-send'
-	printf 'GET / HTTP/1.1\r\nHost: x\r\n\r\n' | hears 3 "$nonsense"
-	head -c 100000 /dev/zero | hears 3 "$nonsense"
-	head -c 8 full.pms | tr '\r' '\n' | hears 3 "$nonsense"
-	: | hears 3 'the sender vanished in the middle'
-	printf '\211PM' | hears 3 'the sender vanished in the middle'
-	hello 1 1 | head -c 12 | hears 3 'the sender vanished in the middle'
-	hello 1 1 | hears 3 'the sender vanished in the middle'
+	printf 'GET / HTTP/1.1\r\nHost: x\r\n\r\n' | turns_away "$nonsense"
+	head -c 100000 /dev/zero | turns_away "$nonsense"
+	head -c 8 full.pms | tr '\r' '\n' | turns_away "$nonsense"
+	: | turns_away 'left without a word'
+	printf '\211PM' | turns_away 'left without a word'
+	hello 2 2 | head -c 12 | turns_away 'left without a word'
+	{ hello 2 2 0; } | turns_away 'sent a hello that makes no sense'
+	printf '\026\003\001\002\000\001\000\001' |
+	    turns_away 'speaks TLS, and no key was given here'
+}
+
+@test "a crowd of strangers keeps nobody out" {
+	stage full.pms
+	listen unix:s -v -o out
+	crowd=''
+	for _ in {1..70}; do
+		nc -U s < <(exec sleep 60) >/dev/null 2>&1 3>&- &
+		crowd="$crowd $!"
+	done
+	SECONDS=0
+	pm-send unix:s <full.pms
+	[ "$SECONDS" -le 8 ]
+	wait "$receiver"
+	cmp out full.pms
+	grep -q 'took too long to say hello, turned away' got.err
+	# shellcheck disable=SC2086
+	kill $crowd 2>/dev/null || :
 }
 
 @test "frames that make no sense are refused" {
 	stage full.pms
-	nonsense='sent a frame that makes no sense'
-	{ hello 1 1; frame 9 1; printf x; } | hears 3 "$nonsense"
-	{ hello 1 1; frame 4 4; printf xxxx; } | hears 3 "$nonsense"
-	{ hello 1 1; printf '\1\0\1\0\1\0\0\0x'; } | hears 3 "$nonsense"
-	{ hello 1 1; printf '\1\0\0\0\377\377\377\377x'; } |
+	cut='the sender vanished in the middle: '
+	nonsense="${cut}sent a frame that makes no sense"
+	hello 2 2 | hears 3 "${cut}closed the connection"
+	{ hello 2 2; frame 9 1; printf x; } | hears 3 "$nonsense"
+	{ hello 2 2; frame 4 4; printf xxxx; } | hears 3 "$nonsense"
+	{ hello 2 2; frame 1 0; } | hears 3 "$nonsense"
+	{ hello 2 2; printf '\1\0\1\0\1\0\0\0xxxxxxxxx'; } |
 	    hears 3 "$nonsense"
+	{ hello 2 2; frame 1 4294967295; printf x; } | hears 3 "$nonsense"
+	{ hello 2 2; frame 1 1 1000000000; printf x; } |
+	    hears 3 "${cut}sent a frame from nowhere"
+	{ hello 2 2; frame 2 0 9; frame 1 10; printf 0123456789; } |
+	    hears 3 "${cut}sent a frame from nowhere"
+	{ hello 2 2; frame 2 0 9; frame 2 0 8; } |
+	    hears 3 "${cut}sent an end that makes no sense"
 	# A stream that has no end record, though the sender says it is all.
-	{ hello 1 1; frame 1 200; head -c 200 full.pms; frame 2 0; } |
+	{ hello 2 2; frame 1 200; head -c 200 full.pms; frame 2 0 200; } |
 	    hears 3 'stream ends early, in record 2 at byte '*
-	{ hello 1 1; frame 2 0; } | hears 3 'stream ends early, '*
-	{ hello 1 1; frame 3 5; printf 'wh\033[y'; } |
+	{ hello 2 2; frame 2 0; } | hears 3 'stream ends early, '*
+	{ hello 2 2; frame 3 5; printf 'wh\033[y'; } |
 	    hears 3 'the sender gave up: wh?[y'
 }
 
+@test "frames are put in order, and those that come twice are taken once" {
+	stage full.pms
+	part() { # OFFSET SIZE
+		frame 1 "$2" "$1"
+		tail -c +$(($1 + 1)) full.pms | head -c "$2"
+	}
+	answered() {
+		tail -c 20 answer | xxd -p | grep -q ^04000000
+	}
+	size=$(size full.pms)
+	listen unix:s -o out
+	{
+		hello 2 2
+		part 1000 50000
+		part 200 30000
+		part 0 100
+		part 50 200
+		part 30200 20000
+		part 1000 50000
+		frame 2 0 "$size"
+		for ((at = size - size % 9999; at >= 40000; at -= 9999)); do
+			part "$at" $((size - at < 9999 ? size - at : 9999))
+		done
+		part 0 30
+		part 45000 9999
+		until_true answered
+		frame 5 0
+		until_true has_ended "$receiver"
+	} | nc -N -U s >answer
+	wait "$receiver"
+	cmp out full.pms
+}
+
 @test "another version of the protocol is named, and answered" {
-	hello 3 2 | hears 1 'speaks versions 2 to 3 of the protocol, this program 1'
-	hello 1 1 | cmp - answer
-	hello 0 0 | hears 1 'speaks versions 0 to 0 of the protocol, this program 1'
+	stage full.pms
+	hello 4 3 | turns_away \
+	    'speaks versions 3 to 4 of the protocol, this program 2'
+	[ "$(head -c 16 answer | xxd -p)" = \
+	    89504d570d0a1a0a0200020002000000 ]
+	hello 1 1 | turns_away \
+	    'speaks versions 1 to 1 of the protocol, this program 2'
 	# One that speaks older ones too is welcome.
 	{ hello 5 1; frame 2 0; } | hears 3 'stream ends early, '*
 }

@@ -214,23 +214,24 @@ says() { # WORDS: what it makes of what another end says on standard input
 	    < <(printf 'SSH-2.0-OpenSSH_9.2 and so on\r\n'; sleep 0.2)
 	says 'does not answer' < <(sleep 2)
 	says 'closed the connection without a word' </dev/null
-	says 'closed the connection without a word' < <(hello 1 1 | head -c 9)
-	says 'speaks versions 5 to 7 of the protocol, this program 1' \
+	says 'closed the connection without a word' < <(hello 2 2 | head -c 9)
+	says 'speaks versions 5 to 7 of the protocol, this program 2' \
 	    < <(hello 7 5)
 }
 
 @test "an answer that makes no sense is a failure" {
 	stage full.pms
-	nonsense='sent an answer that makes no sense'
-	says "$nonsense" < <(hello 1 1; frame 4 3; printf xxx)
-	says "$nonsense" < <(hello 1 1; frame 1 8; printf xxxxxxxx)
-	says 'sent a frame that makes no sense' \
-	    < <(hello 1 1; printf '\4\0\0\0\377\377\377\377xxxxxxxx')
+	nonsense='sent a frame that makes no sense'
+	says "$nonsense" < <(hello 2 2; frame 4 3; printf xxx)
+	says "$nonsense" < <(hello 2 2; frame 1 8; printf xxxxxxxx)
+	says "$nonsense" < <(hello 2 2; frame 4 4294967295; printf xxxxxxxx)
+	says "$nonsense" < <(hello 2 2; frame 0 0)
+	says "$nonsense" < <(hello 2 2; frame 6 1; printf x)
 	says 'the receiver failed: y?[mx' \
-	    < <(hello 1 1; frame 4 10; printf '\1\0\0\0y\033[mx\n')
+	    < <(hello 2 2; frame 4 10; printf '\1\0\0\0y\033[mx\n')
 	# It may say how it ends, and only 3 has a meaning.
 	says 'the receiver failed: x' \
-	    < <(hello 1 1; frame 4 5; printf '\377\377\377\377x')
+	    < <(hello 2 2; frame 4 5; printf '\377\377\377\377x')
 }
 
 @test "nothing is sent to other machines, unless --insecure" {

@@ -56,7 +56,7 @@ arrived() {
 	set -o pipefail
 	for at in unix:s 127.0.0.1:0; do
 		rm -f port
-		pm-recv --port-file port "$at" 3>&- | move | move 1 |
+		pm-recv --reconnect 0 --port-file port "$at" 3>&- | move | move 1 |
 		    pm-apply copy >got 3>&- &
 		sink=$!
 		until_true test -s port
@@ -66,7 +66,7 @@ arrived() {
 		arrived
 		# And from a file, and to a command.
 		rm -f port copy
-		pm-recv --port-file port "$at" -- bash -c "
+		pm-recv --reconnect 0 --port-file port "$at" -- bash -c "
 		    '${PATH%%:*}/tests/helpers/splicer' |
 		    '${PATH%%:*}/tests/helpers/splicer' 1 |
 		    pm-apply copy" >got 3>&- &
@@ -107,7 +107,7 @@ arrived() {
 		rm -f port
 		sh -c 'exec sleep 60' <out 3>&- &
 		consumer=$!
-		pm-recv --port-file port "$at" >out 2>err 3>&- &
+		pm-recv --reconnect 0 --port-file port "$at" >out 2>err 3>&- &
 		receiver=$!
 		until_true test -s port
 		cat full.pms >in 3>&- &
@@ -127,7 +127,7 @@ arrived() {
 		rm -f port
 		cat <out >part 3>&- &
 		consumer=$!
-		pm-recv --port-file port "$at" >out 2>err 3>&- &
+		pm-recv --reconnect 0 --port-file port "$at" >out 2>err 3>&- &
 		receiver=$!
 		until_true test -s port
 		case $at in

@@ -16,7 +16,7 @@ make -s -j"$(nproc)" B="$dir" CPPFLAGS=-DPM_PORTABLE CFLAGS='-O2 -g -m32' \
     "$dir/libpm.a"
 for source in tests/unit/*.c; do
 	name=$(basename "$source" .c)
-	if make B="$dir" CPPFLAGS=-DPM_PORTABLE CFLAGS='-O2 -g -m32' CODECS= \
+	if make B="$dir" CPPFLAGS=-DPM_PORTABLE CFLAGS='-O2 -g -m32' CODECS= TLS= \
 	    "$dir/tests/unit/$name" >"$dir/$name.log" 2>&1; then
 		case $name in
 		cgroup | freeze | guardian | *inject*)

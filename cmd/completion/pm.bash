@@ -19,11 +19,17 @@ _pm_options() { # PROGRAM: its options
 	pm-apply)
 		echo --in-place --trust-table --format --region -j --threads ;;
 	pm-info)
-		echo --list --verify --json --id --format --region --page-size ;;
+		echo --list --verify --token --json --id --format --region \
+		    --page-size ;;
 	pm-send)
-		echo --raw --insecure --timeout ;;
+		echo --raw --timeout --connections --rate --count-zero \
+		    --resume --make-key --insecure --tls-psk --tls-cert \
+		    --tls-key --tls-ca --tls-peer --reconnect --keep-alive \
+		    --window ;;
 	pm-recv)
-		echo --insecure --timeout --port-file ;;
+		echo --timeout --port-file --resume --insecure --tls-psk \
+		    --tls-cert --tls-key --tls-ca --tls-peer --reconnect \
+		    --keep-alive --window ;;
 	esac
 }
 
@@ -45,7 +51,8 @@ _pm_files() { # WORD
 _pm_argument() { # OPTION WORD
 	case $1 in
 	-o | --output | --stats | --base | --since | --save-table | --id | \
-	    --port-file | --uffd-socket)
+	    --port-file | --uffd-socket | --tls-psk | --tls-cert | \
+	    --tls-key | --tls-ca | --make-key)
 		_pm_files "$2" ;;
 	--spool)
 		_pm_as filenames

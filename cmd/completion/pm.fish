@@ -57,6 +57,7 @@ complete -c pm-apply -s j -l threads -x -d 'Work on so many threads'
 
 complete -c pm-info -l list -d 'Show every record in a line'
 complete -c pm-info -l verify -d 'Check all digests that need no target'
+complete -c pm-info -l token -d 'Say how much of a cut stream there is'
 complete -c pm-info -l json -d 'Print JSON'
 complete -c pm-info -l id -rF -d 'Print the generation id of a file'
 complete -c pm-info -l format -xa 'auto raw core mapped-ram' -d 'Of the image'
@@ -74,7 +75,11 @@ end
 
 complete -c pm-send -fa '(__pm_address)'
 complete -c pm-send -l raw -d 'Send the bare stream; nothing is confirmed'
-complete -c pm-send -l insecure -d 'Send to other machines'
+complete -c pm-send -l connections -x -d 'Over how many'
+complete -c pm-send -l rate -x -d 'Bytes a second, at most, or @FILE'
+complete -c pm-send -l count-zero -d 'For the rate, zero pages are whole'
+complete -c pm-send -l resume -x -d 'Send what is missing behind a token'
+complete -c pm-send -l make-key -rF -d 'Write a new key'
 complete -c pm-send -l timeout -x -d 'Wait so long for the receiver'
 
 # What stands behind "--" is a command line of its own.
@@ -89,6 +94,18 @@ end
 set -l before 'not contains -- -- (commandline -opc)'
 complete -c pm-recv -n $before -fa '(__pm_address)'
 complete -c pm-recv -n "not $before" -fa '(__pm_recv_command)'
-complete -c pm-recv -l insecure -d 'Listen to other machines'
+complete -c pm-recv -l resume -d 'Keep what arrives, and go on behind it'
 complete -c pm-recv -l timeout -x -d 'Wait so long for a connection'
 complete -c pm-recv -l port-file -rF -d 'Write the port there'
+
+for program in pm-send pm-recv
+    complete -c $program -l insecure -d 'Take other machines without TLS'
+    complete -c $program -l tls-psk -rF -d 'Encrypt, with a shared key'
+    complete -c $program -l tls-cert -rF -d 'Encrypt, and show this certificate'
+    complete -c $program -l tls-key -rF -d 'Its private key'
+    complete -c $program -l tls-ca -rF -d 'Who has to have signed the other'
+    complete -c $program -l tls-peer -x -d 'Whom the other has to be for'
+    complete -c $program -l reconnect -x -d 'How long a break may last'
+    complete -c $program -l keep-alive -x -d 'How long the other end may be silent'
+    complete -c $program -l window -x -d 'Bytes under way, at most'
+end

@@ -78,6 +78,36 @@ check_joins(void)
 	return 1;
 }
 
+/* However they come, and with a sum taken each time. */
+static int
+pieces_join(void)
+{
+	uint8_t *bytes = page;
+	struct pm_hash *hash = NULL;
+	int good = 1;
+
+	for (size_t i = 0; i < sizeof(page); i++)
+		bytes[i] = (uint8_t)(i * i >> 7);
+	for (size_t piece = 1; piece < 3000 && good; piece += piece < 300 ? 1
+	    : 97) {
+		size_t at = 0, next;
+
+		if ((hash = pm_hash_begin()) == NULL)
+			return 0;
+		good &= pm_digest_equal(pm_hash_sum(hash),
+		    pm_hash_bytes(NULL, 0));
+		for (; at < 5000 && good; at = next) {
+			next = at + piece;
+			pm_hash_add(hash, bytes + at, piece);
+			pm_hash_add(hash, NULL, 0);
+			good = pm_digest_equal(pm_hash_sum(hash),
+			    pm_hash_bytes(bytes, next));
+		}
+		pm_hash_end(hash);
+	}
+	return good;
+}
+
 int
 main(void)
 {
@@ -102,5 +132,7 @@ main(void)
 	    2)));
 	CHECK(zeroes_are_zeroes());
 	CHECK(check_joins());
+	CHECK(pieces_join());
+	pm_hash_end(NULL);
 	return check_done();
 }
