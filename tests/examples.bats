@@ -99,6 +99,58 @@ wait_for() { # FILE: made by a program in the background
 	cmp new there
 }
 
+# Stands in for ssh: runs the command as the shell of the far end does.
+stand_in() {
+	printf '#!/bin/sh\nshift\nexec sh -c "$*"\n' >ssh
+	chmod +x ssh
+	export SSH=$PWD/ssh
+}
+
+@test "ship.sh sends over TLS, with a key of its own" {
+	image new 1
+	stand_in
+	run -0 example ship.sh localhost new "the re" --connections 2
+	cmp new "the re"
+	[ "$output" = "$(pm-info --id new)" ]
+	run ! example ship.sh localhost new nowhere/there
+}
+
+@test "evacuate.sh sends many images" {
+	command -v parallel >/dev/null || skip "GNU parallel is not here"
+	stand_in
+	mkdir there
+	for i in 1 2 3 4 5; do
+		image "vm$i" "$i"
+	done
+	run -0 --separate-stderr example evacuate.sh localhost "$PWD/there" 2 vm?
+	[ "${#lines[@]}" -eq 5 ]
+	for i in 1 2 3 4 5; do
+		cmp "vm$i" "there/vm$i"
+		[[ "$output" == *"vm$i	$(pm-info --id "vm$i")"* ]]
+	done
+	run ! example evacuate.sh localhost "$PWD/there" 2 vm1 nowhere
+}
+
+@test "socat.sh sends through TLS of socat" {
+	command -v socat >/dev/null || skip "socat is not here"
+	command -v openssl >/dev/null || skip "openssl is not here"
+	image new 1
+	openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost \
+	    -addext subjectAltName=DNS:localhost -keyout key -out cert \
+	    2>/dev/null
+	cat cert key >both
+	port=$(awk 'BEGIN { srand(); print 20000 + int(rand() * 20000) }')
+	(socat -u "OPENSSL-LISTEN:$port,reuseaddr,cert=both,cafile=cert" - |
+	    pm-apply there >id) 3>&- &
+	tries=0
+	until example socat.sh "localhost:$port" both cert new 2>/dev/null; do
+		((++tries < 100))
+		sleep 0.05
+	done
+	wait $!
+	cmp new there
+}
+
 @test "ci-ship.sh keeps a chain and restores its end" {
 	for seed in 1 2 3; do
 		image memory "$seed"
