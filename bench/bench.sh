@@ -17,5 +17,6 @@ enter
 "$bench/dirty.sh"
 "$bench/tracker.sh"
 "$bench/live.sh"
+"$bench/net.sh"
 "$bench/qemu.sh"
 "$bench/plots.sh"
