@@ -7,8 +7,13 @@ load images
 load pipeline
 load process
 load live
+load peers
+load line
+load breaks
 
 teardown() {
+	end_jobs
+	line_end
 	[ -z "$shm" ] || rm -rf "$shm"
 	end_started
 }
@@ -55,4 +60,25 @@ shm=''
 	for ((i = 0; i < 25; i++)); do
 		PM_SEED=$((seed + i * 120)) "${PATH%%:*}/tests/unit/qemu_emit"
 	done
+}
+
+@test "hundreds of breaks" {
+	make_streams
+	cd "$BATS_FILE_TMPDIR"
+	seed=${PM_SEED:-$RANDOM}
+	echo "# PM_SEED=$seed"
+	pm-send --make-key key
+	for ((i = 0; breaks < 400; i++)); do
+		through_breaks $((seed + i)) $((1000000 + RANDOM * 200)) \
+		    +--connections +$((i % 4 + 1))
+		through_breaks $((seed + i)) $((4000000 + RANDOM * 100)) \
+		    --tls-psk key +--connections +$((i % 3 + 1))
+	done
+	line_start delay=5 loss=20 rate=20000000
+	for i in 1 2 3 4 5; do
+		over_line strike_all --connections $((i % 4 + 1))
+		over_line pull_cable --connections $((i % 4 + 1))
+		over_line strike_one --connections $((i % 3 + 2))
+	done
+	echo "# $breaks breaks"
 }
