@@ -11,7 +11,9 @@ counted() { # STATS NAME
 # find that it arrived; the breaks of both ends are added to breaks.
 breaks=0
 through_breaks() { # SEED MEAN OPTION...: of both ends, and "+" OPTION of one
-	local seed=$1 mean=$2 breaker sender reconnect=30s between
+	local seed=$1 mean=$2 breaker sender between
+	# shellcheck disable=SC2034	# listen has it
+	local reconnect=30s
 	local -a both=(--keep-alive 700ms) own=()
 	shift 2
 	for option; do
@@ -41,7 +43,7 @@ through_breaks() { # SEED MEAN OPTION...: of both ends, and "+" OPTION of one
 
 # The same over a line, while something happens to that again and again.
 over_line() { # EVENT OPTION...
-	local event=$1 sender reconnect=30s
+	local event=$1 sender
 	shift
 	rm -f out port
 	"${line_b[@]}" "$(command -v pm-recv)" --insecure --reconnect 30s \

@@ -26,6 +26,7 @@ expected() {
 	echo ./usr/lib/pkgconfig/libpm.pc
 	echo ./usr/share/man/man5/pm-stream.5
 	echo ./usr/share/man/man7/pm.7
+	echo ./usr/share/man/man7/pm-link.7
 	echo ./usr/share/man/man7/pm-qemu.7
 	echo ./usr/share/zsh/site-functions/_pm
 	(cd "$(top)/lib" && printf './usr/include/pm/%s\n' *.h)

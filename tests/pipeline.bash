@@ -154,12 +154,12 @@ took() {
 	local i
 
 	rm -f "$shm"/*
-	pm-recv --stats 1 unix:"$shm/s" 3>&- | pm-compress -d -j 2 --stats 2 |
+	pm-recv --window 5M --stats 1 unix:"$shm/s" 3>&- | pm-compress -d -j 2 --stats 2 |
 	    pm-delta -d --stats 3 |
 	    pm-apply -j 2 --in-place --stats 4 "$shm/target" >id 3>&- &
 	chain "$1" | pm-delta --cache-size 16M --stats 5 |
 	    pm-compress -c lz4 -j 2 --stats 6 |
-	    pm-send --timeout 10 --stats 7 unix:"$shm/s"
+	    pm-send --window 5M --timeout 10 --stats 7 unix:"$shm/s"
 	wait $!
 	cmp a "$shm/target"
 	[ "$(wc -l <id)" -ge "$1" ]

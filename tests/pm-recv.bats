@@ -288,7 +288,7 @@ turns_away() { # WORDS: it says of what comes on standard input, and goes on
 	cmp out full.pms
 	rm out
 	# shellcheck disable=SC2053
-	[[ "$(sed -n 1p got.err)" == "pm-recv: "$1", turned away" ]]
+	[[ "$(sed -n 1p got.err)" == "pm-recv: $1, turned away" ]]
 	grep -qx 'pm-recv: strangers 1' got.err
 }
 
