@@ -41,7 +41,7 @@ UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
 WAITING  = $(addprefix $B/tests/unit/,cgroup freeze guardian inject inject_death \
            inject_signal uninjected)
 BENCH    = $(patsubst %.c,$B/%,$(sort $(wildcard bench/*.c)))
-REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec qemu)
+REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec qemu wire)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
 PAGES    = $(sort $(wildcard man/*.[157]))
 SCRIPTS  = $(sort $(wildcard tests/*.sh tests/fuzz/*.sh examples/*.sh bench/*.sh)) .ci/run
@@ -95,7 +95,7 @@ $B/tests/golden/make: $B/tests/golden/make.o $B/libpm.a
 	$(LINK) -o $@ $^ $(CODECS)
 
 $B/tests/fuzz/replay-%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $B/libpm.a
-	$(LINK) -o $@ $^ $(CODECS)
+	$(LINK) -o $@ $^ $(LIBS)
 
 # The example of pm-stream(5) is the page's; this is its copy to read.
 examples/zero.c: man/pm-stream.5 tests/extract.sh

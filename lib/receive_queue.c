@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stddef.h>
+#include <string.h>
 
 #include "receive.h"
 
@@ -92,6 +93,33 @@ drop_passed(struct pm_receive *r)
 	}
 }
 
+/* Neighbours that fit into one become one, as at the other end. */
+static void
+join(struct pm_receive *r, struct pm_parcel *one)
+{
+	struct pm_parcel *next = one->next;
+
+	if (one->peer >= 0 || next == NULL || next->peer >= 0 ||
+	    end_of(one) != next->offset ||
+	    one->size + next->size > PM_WIRE_DATA_MAX)
+		return;
+	memcpy(one->bytes + one->size, next->bytes, next->size);
+	one->size = one->filled = one->size + next->size;
+	unlink_parcel(r, next);
+}
+
+static void
+join_all(struct pm_receive *r, struct pm_parcel *parcel)
+{
+	struct pm_parcel *before = r->first;
+
+	while (before != NULL && before->next != parcel)
+		before = before->next;
+	join(r, parcel);
+	if (before != NULL)
+		join(r, before);
+}
+
 void
 pm_receive_filled(struct pm_receive *r, struct pm_peer *peer)
 {
@@ -103,6 +131,8 @@ pm_receive_filled(struct pm_receive *r, struct pm_peer *peer)
 	parcel->peer = -1;
 	if (end_of(parcel) <= r->expected)
 		unlink_parcel(r, parcel);
+	else
+		join_all(r, parcel);
 }
 
 void

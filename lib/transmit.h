@@ -165,6 +165,9 @@ struct pm_parcel *pm_transmit_next(struct pm_transmit *);
 /* The receiver needs nothing before offset. */
 void pm_transmit_retire(struct pm_transmit *, uint64_t offset);
 
+/* All of a parcel is sent on that connection; or there was none. */
+void pm_transmit_sent(struct pm_transmit *, int peer);
+
 /* What was on a connection is to be sent again. */
 void pm_transmit_recall(struct pm_transmit *, int peer);
 

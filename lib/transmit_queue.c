@@ -186,6 +186,41 @@ pm_transmit_retire(struct pm_transmit *t, uint64_t offset)
 	}
 }
 
+/*
+ * Who says little at a time does not fill the window with it, for of a record
+ * nothing is acknowledged until the other end has the whole: neighbours on one
+ * connection become one.
+ */
+static void
+join(struct pm_transmit *t, struct pm_parcel *parcel)
+{
+	struct pm_parcel *before = t->first;
+
+	while (before != NULL && before->next != parcel)
+		before = before->next;
+	if (before == NULL || before->peer != parcel->peer ||
+	    before->type != PM_WIRE_DATA || parcel->type != PM_WIRE_DATA ||
+	    before->offset + before->size != parcel->offset ||
+	    before->size + parcel->size > PM_WIRE_DATA_MAX)
+		return;
+	memcpy(before->bytes + before->size, parcel->bytes, parcel->size);
+	before->size += parcel->size;
+	before->next = parcel->next;
+	if (t->last == parcel)
+		t->last = before;
+	pm_parcels_give(&t->parcels, parcel);
+}
+
+void
+pm_transmit_sent(struct pm_transmit *t, int peer)
+{
+	if (t->peer[peer].parcel != NULL)
+		join(t, t->peer[peer].parcel);
+	t->peer[peer].parcel = NULL;
+	/* Where it was sent again, it may be acknowledged already. */
+	pm_transmit_retire(t, t->needed);
+}
+
 void
 pm_transmit_recall(struct pm_transmit *t, int peer)
 {

@@ -412,9 +412,8 @@ send_some(struct pm_transmit *t, unsigned number, uint64_t now)
 		pm_bucket_take(&t->bucket, sent);
 		t->stats.bytes += sent;
 		peer->blocked = sent == 0;
-		/* Where it was sent again, it may be acknowledged already. */
 		if (!pm_peer_is_loaded(peer))
-			pm_transmit_retire(t, t->needed);
+			pm_transmit_sent(t, (int)number);
 	}
 	return PM_OK;
 }
@@ -575,6 +574,7 @@ pm_transmit_turn(struct pm_transmit *t, int fd, uint64_t until, int *ready)
 	struct pollfd poller[POLLS];
 	uint64_t now = pm_clock_us();
 	unsigned count = t->how.connections;
+	size_t left = t->parcels.left;
 	enum pm_status status = t->failed;
 
 	*ready = 0;
@@ -584,6 +584,9 @@ pm_transmit_turn(struct pm_transmit *t, int fd, uint64_t until, int *ready)
 		return status;
 	if (until > now)
 		until = paced(t, next_time(t, until, now), now);
+	/* Whoever waits for room has some. */
+	if (t->parcels.left > left)
+		until = now;
 	for (unsigned i = 0; i < count; i++) {
 		const struct pm_peer *peer = &t->peer[i];
 

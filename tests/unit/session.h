@@ -259,7 +259,7 @@ send_all(int in, int out)
 static struct pm_receive receiver;
 static struct pm_fault receiver_fault;
 static uint64_t received;		/* right bytes of the input */
-static uint64_t receiver_break_us;
+static uint64_t receiver_break_us, receiver_wait_us = 5 * SECOND;
 static uint32_t receiver_frames = 16;
 static uint64_t receiver_step = 1;	/* it commits only multiples */
 
@@ -268,7 +268,7 @@ receiver_open(const struct pm_token *have)
 {
 	const struct pm_receive_how how = {
 		.net = &session_net, .frames = receiver_frames,
-		.wait_us = 5 * SECOND, .break_us = receiver_break_us,
+		.wait_us = receiver_wait_us, .break_us = receiver_break_us,
 		.silence_us = 5 * SECOND, .have = have,
 	};
 
