@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -199,7 +200,7 @@ tell(void *arg, const char *text)
 	cli_say("%s", text);
 }
 
-/* However it ends, the file of a socket goes. */
+/* Where no signal ends us, the file of a socket goes. */
 static void
 leave(void)
 {
@@ -239,7 +240,8 @@ begins_stream(int fd)
 
 /*
  * The file of --resume, in place: what is whole of it stays, and the rest
- * is to come.
+ * is to come.  Nothing is done to it yet, and what is not a stream, or is of
+ * one that was damaged, is for the user to judge.
  */
 static int
 open_kept(const char *path)
@@ -252,22 +254,32 @@ open_kept(const char *path)
 		cli_die(CLI_FAILURE, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		cli_die(CLI_USAGE, "--resume: %s: not a file", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		cli_die(CLI_FAILURE, "%s: another pm-recv writes to it",
+		    path);
 	status = pm_token_find(fd, &have, &cli_fault);
-	if (status != PM_OK && have.offset == 0) {
-		cli_source(path);
-		cli_check(status);
-	}
 	if (!begins_stream(fd))
 		cli_die(CLI_BAD_STREAM, "%s: is no page stream", path);
-	if (status != PM_OK)
-		cli_warn("%s: %s: goes on before that", path, cli_fault.text);
-	cli_fault = (struct pm_fault){ .error = 0 };
+	if (status != PM_OK && have.offset > 0)
+		cli_die(cli_exit_of(status), "%s: %s; to go on before that, "
+		    "truncate -s %" PRIu64, path, cli_fault.text,
+		    have.offset);
+	cli_source(path);
+	cli_check(status);
+	cli_source(cli_operand());
+	return fd;
+}
+
+/* There is a sender, so a record that was cut may go. */
+static void
+cut_kept(int fd)
+{
 	if (ftruncate(fd, (off_t)have.offset) != 0 ||
 	    lseek(fd, (off_t)have.offset, SEEK_SET) < 0)
-		cli_die(CLI_FAILURE, "%s: %s", path, strerror(errno));
+		cli_die(CLI_FAILURE, "%s: %s", cli_kept(), strerror(errno));
 	if (have.offset > 0)
 		cli_say("goes on at byte %" PRIu64, have.offset);
-	return fd;
+	pm_receive_attend(&session);
 }
 
 /* What there was comes first, for the records that follow build on it. */
@@ -289,6 +301,7 @@ read_kept(void *arg, struct iovec *iov, int count)
 		    iov[i].iov_len, kept->at);
 		kept->at += iov[i].iov_len;
 	}
+	pm_receive_attend(&session);
 	return status;
 }
 
@@ -402,6 +415,7 @@ die_of_pipe(void)
 	sigset_t signals;
 
 	tell_failure(CLI_FAILURE, cli_output_name(), strerror(EPIPE));
+	leave();
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGPIPE);
 	pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
@@ -458,6 +472,8 @@ main(int argc, char *argv[])
 	    : cli_command() != NULL ? cli_report() : cli_output();
 	block_pipe_signal();
 	wait_for_sender(&net, keys);
+	if (resume)
+		cut_kept(fd);
 	if (cli_command() != NULL)
 		start_consumer(cli_command());
 
@@ -484,6 +500,9 @@ main(int argc, char *argv[])
 	}
 	if (consumer.in >= 0)
 		size = finish_consumer(status, &out);
+	/* Who reads our output is to see its end with ours. */
+	if (consumer.in < 0 && to.fd != fd)
+		close(to.fd);
 	if (size > 0 && pm_fd_write(fd, said, size) != PM_OK)
 		give_up(PM_ERR_WRITE);
 	status = sync_beside(fd);

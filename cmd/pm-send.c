@@ -20,7 +20,7 @@
 
 #define TRY_MS		50		/* between two tries to connect */
 
-static const char *timeout_text = "30", *connections_text = "1";
+static const char *timeout_text = "60", *connections_text = "1";
 static const char *rate_text, *resume_text, *make_key;
 static int raw, count_zero;
 
@@ -36,7 +36,7 @@ static struct poptOption options[] = {
 	{ "resume", '\0', POPT_ARG_STRING, &resume_text, 0,
 	    "send what is missing behind it; see pm-info --token", "TOKEN" },
 	{ "timeout", '\0', POPT_ARG_STRING, &timeout_text, 0,
-	    "wait so long for the receiver to be there (30)", "SECONDS" },
+	    "wait so long for the receiver to be there (60)", "SECONDS" },
 	NET_OPTIONS,
 	{ "make-key", '\0', POPT_ARG_STRING, &make_key, 0,
 	    "write a new key for --tls-psk to FILE, and end", "FILE" },
@@ -296,6 +296,8 @@ check_options(void)
 	if (raw && (rate_text != NULL || strcmp(connections_text, "1") != 0))
 		cli_die(CLI_USAGE,
 		    "--raw: has no --rate and one connection");
+	if (count_zero && rate_text == NULL)
+		cli_die(CLI_USAGE, "--count-zero: needs --rate");
 	if (resume_text != NULL && !pm_token_parse(resume_text, &token))
 		cli_die(CLI_USAGE, "--resume: %s: not a token, as "
 		    "pm-info --token prints it", resume_text);

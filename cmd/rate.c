@@ -22,8 +22,9 @@ read_file(void)
 
 	if (fd < 0)
 		return 0;
-	got = read(fd, text, sizeof(text) - 1);
+	/* What changes while it is read is read again. */
 	(void)fstat(fd, &seen);
+	got = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	if (got <= 0)
 		return 0;

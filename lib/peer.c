@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <poll.h>
 #include <string.h>
 
 #include "peer.h"
+
+int
+pm_peer_is_heard(const struct pm_peer *peer)
+{
+	struct pollfd poller = { .fd = peer->channel.fd, .events = POLLIN };
+
+	return pm_channel_is_ready(&peer->channel) ||
+	    poll(&poller, 1, 0) > 0;
+}
 
 enum pm_status
 pm_peer_open(struct pm_peer *peer, int fd, const struct pm_tls_keys *keys,

@@ -48,9 +48,13 @@ struct pm_peer {
 	/* Of the sender alone: how the connection is made. */
 	struct pm_dial dial;
 	uint64_t next_try, pause;
+	uint64_t start;			/* what was needed when it opened */
 	/* Of the receiver alone: which connection it is; -1: a stranger. */
 	int number;
 };
+
+/* True when something has come that was not heard yet. */
+int pm_peer_is_heard(const struct pm_peer *);
 
 /* Start on a connection that was made; keys may be NULL. */
 enum pm_status pm_peer_open(struct pm_peer *, int fd,

@@ -253,10 +253,17 @@ pm_receive_pull(void *arg, int to, size_t size, size_t *moved)
 void
 pm_receive_commit(struct pm_receive *r, uint64_t offset)
 {
+	r->done = offset;
+	if (r->done - r->acked >= ACK_BYTES)
+		pm_receive_attend(r);
+}
+
+void
+pm_receive_attend(struct pm_receive *r)
+{
 	int ready;
 
-	r->done = offset;
-	if (r->bare < 0 && r->done - r->acked >= ACK_BYTES)
+	if (r->bare < 0)
 		(void)pm_receive_turn(r, -1, 0, 0, &ready);
 }
 

@@ -62,6 +62,7 @@ struct pm_receive {
 	uint64_t break_us, silence_us;	/* the lesser of both ends' */
 	uint64_t lost;			/* since then no connection stands */
 	uint64_t begun;
+	uint64_t full_until;		/* no connection is taken */
 
 	int has_end;
 	uint64_t end;			/* where the input ends */
@@ -112,6 +113,9 @@ enum pm_status pm_receive_writev(void *output, struct iovec *, int count);
 /* All before offset has been written: nothing of it is needed again. */
 void pm_receive_commit(struct pm_receive *, uint64_t offset);
 
+/* Attend to the connections, while something else takes long. */
+void pm_receive_attend(struct pm_receive *);
+
 /* Wait until fd is ready, or, with -1, until the time. */
 enum pm_status pm_receive_wait(struct pm_receive *, int fd, short events,
     uint64_t until);
@@ -133,6 +137,9 @@ enum pm_status pm_receive_turn(struct pm_receive *, int fd, short events,
 enum pm_status pm_receive_place(struct pm_receive *, struct pm_peer *);
 void pm_receive_filled(struct pm_receive *, struct pm_peer *);
 void pm_receive_forget(struct pm_receive *, struct pm_peer *);
+
+/* The end of the last byte that is here, or was. */
+uint64_t pm_receive_reach(const struct pm_receive *);
 
 /* The bytes that are next, or none. */
 size_t pm_receive_next(struct pm_receive *, const uint8_t **bytes);

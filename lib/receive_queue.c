@@ -143,6 +143,18 @@ pm_receive_forget(struct pm_receive *r, struct pm_peer *peer)
 	peer->parcel = NULL;
 }
 
+uint64_t
+pm_receive_reach(const struct pm_receive *r)
+{
+	uint64_t reach = r->expected;
+
+	for (const struct pm_parcel *one = r->first; one != NULL;
+	    one = one->next)
+		if (end_of(one) > reach)
+			reach = end_of(one);
+	return reach;
+}
+
 size_t
 pm_receive_next(struct pm_receive *r, const uint8_t **bytes)
 {

@@ -10,7 +10,9 @@
 
 #define STRANGER_US	10000000u	/* to say who it is */
 #define CROWD_US	1000000u	/* the same, when there are many */
+#define FULL_US		100000u		/* until it may have room again */
 #define HEAR_TIMES	16		/* before others are attended to */
+#define UNHEARD		"left before it heard how it ended"
 #define POLLS		(PM_RECEIVE_PEERS + PM_LISTENER_FDS + 1)
 
 static int
@@ -58,8 +60,13 @@ turn_away_for(struct pm_receive *r, struct pm_peer *peer, const char *why)
 static enum pm_status
 vanish(struct pm_receive *r, const struct pm_peer *peer)
 {
-	r->failed = pm_fault_set(r->fault, PM_ERR_TRUNCATED, r->subject,
-	    "the sender vanished in the middle: %s", peer->fault.text);
+	if (r->result != NULL)
+		r->failed = pm_fault_set(r->fault, PM_ERR_PEER, r->subject,
+		    UNHEARD);
+	else
+		r->failed = pm_fault_set(r->fault, PM_ERR_TRUNCATED,
+		    r->subject, "the sender vanished in the middle: %s",
+		    peer->fault.text);
 	return r->failed;
 }
 
@@ -76,6 +83,8 @@ lose(struct pm_receive *r, struct pm_peer *peer, uint64_t now)
 	pm_receive_forget(r, peer);
 	if (r->told == (int)(peer - r->peer))
 		r->told = -1;
+	/* What was acknowledged may not have been heard. */
+	r->acked = 0;
 	pm_peer_close(peer);
 	if (r->left)
 		return PM_OK;
@@ -98,18 +107,6 @@ lose_for(struct pm_receive *r, struct pm_peer *peer, uint64_t now,
 	return lose(r, peer, now);
 }
 
-static uint64_t
-lesser(uint64_t us, uint32_t ms)
-{
-	return us < (uint64_t)ms * 1000 ? us : (uint64_t)ms * 1000;
-}
-
-static uint32_t
-in_ms(uint64_t us)
-{
-	return us / 1000 < UINT32_MAX ? (uint32_t)(us / 1000) : UINT32_MAX;
-}
-
 static uint32_t
 judge(const struct pm_receive *r, const struct pm_wire_hello *hello)
 {
@@ -129,8 +126,8 @@ reply(struct pm_receive *r, struct pm_peer *peer, uint32_t code)
 		.code = code,
 		.flags = r->how.have != NULL ? PM_WIRE_RESUMES : 0,
 		.frames = r->how.frames,
-		.break_ms = in_ms(r->how.break_us),
-		.silence_ms = in_ms(r->how.silence_us),
+		.break_ms = pm_wire_ms(r->how.break_us),
+		.silence_ms = pm_wire_ms(r->how.silence_us),
 		.offset = r->done,
 	};
 	uint8_t bytes[PM_WIRE_HELLO_SIZE];
@@ -171,6 +168,7 @@ replace(struct pm_receive *r, const struct pm_wire_hello *hello)
 			pm_receive_forget(r, old);
 			if (r->told == (int)i)
 				r->told = -1;
+			r->acked = 0;
 			pm_peer_close(old);
 			r->stats.breaks++;
 		}
@@ -182,8 +180,9 @@ begin(struct pm_receive *r, const struct pm_wire_hello *hello)
 {
 	memcpy(r->session, hello->session, sizeof(r->session));
 	r->met = 1;
-	r->break_us = lesser(r->how.break_us, hello->break_ms);
-	r->silence_us = lesser(r->how.silence_us, hello->silence_ms);
+	r->break_us = pm_wire_lesser(r->how.break_us, hello->break_ms);
+	r->silence_us = pm_wire_lesser(r->how.silence_us,
+	    hello->silence_ms);
 }
 
 static enum pm_status
@@ -276,7 +275,7 @@ take_whole(struct pm_receive *r, struct pm_peer *peer, uint64_t now)
 		pm_receive_filled(r, peer);
 	else if (peer->frame.type == PM_WIRE_END) {
 		if ((r->has_end && r->end != peer->frame.offset) ||
-		    peer->frame.offset < r->expected)
+		    peer->frame.offset < pm_receive_reach(r))
 			return lose_for(r, peer, now,
 			    "sent an end that makes no sense");
 		r->has_end = 1;
@@ -416,8 +415,14 @@ admit(struct pm_receive *r, int from, uint64_t now)
 	while (peer < r->peer + PM_RECEIVE_PEERS &&
 	    peer->state != PM_PEER_NONE)
 		peer++;
-	if (peer == r->peer + PM_RECEIVE_PEERS ||
-	    pm_listener_take(from, &fd, peer->name, &none) != PM_OK || fd < 0)
+	if (peer == r->peer + PM_RECEIVE_PEERS)
+		return;
+	if (pm_listener_take(from, &fd, peer->name, &none) != PM_OK) {
+		/* There is no room for it now, and it waits. */
+		r->full_until = now + FULL_US;
+		return;
+	}
+	if (fd < 0)
 		return;
 	peer->number = -1;
 	peer->parcel = NULL;
@@ -434,7 +439,7 @@ watch(struct pm_receive *r, struct pm_peer *peer, uint64_t now, int crowded)
 			turn_away_for(r, peer, "took too long to say hello");
 		return PM_OK;
 	}
-	if (now - peer->heard >= r->silence_us)
+	if (now - peer->heard >= r->silence_us && !pm_peer_is_heard(peer))
 		return lose_for(r, peer, now, "fell silent");
 	if (now - peer->said >= r->silence_us / 4 &&
 	    !pm_peer_has_words(peer))
@@ -483,9 +488,11 @@ work(struct pm_receive *r, uint64_t now)
 	}
 	if (status == PM_OK && r->lost != 0 && r->met && !r->left &&
 	    now - r->lost >= r->break_us) {
-		r->failed = pm_fault_set(r->fault, PM_ERR_TRUNCATED,
-		    r->subject, "the sender vanished in the middle, and did "
-		    "not come back in time");
+		r->failed = r->result != NULL
+		    ? pm_fault_set(r->fault, PM_ERR_PEER, r->subject, UNHEARD)
+		    : pm_fault_set(r->fault, PM_ERR_TRUNCATED, r->subject,
+		    "the sender vanished in the middle, and did not come "
+		    "back in time");
 		return r->failed;
 	}
 	return status;
@@ -502,6 +509,8 @@ next_time(const struct pm_receive *r, uint64_t until, uint64_t now)
 		if (r->peer[i].state != PM_PEER_NONE && then < until)
 			until = then;
 	}
+	if (now < r->full_until && r->full_until < until)
+		until = r->full_until;
 	if (r->lost != 0 && r->lost + r->break_us < until)
 		until = r->lost + r->break_us;
 	return until;
@@ -512,7 +521,8 @@ static nfds_t
 fill_polls(struct pm_receive *r, struct pollfd *poller,
     struct pm_peer **polled, int *hurry)
 {
-	int full = count(r, 1) >= (int)PM_RECEIVE_STRANGERS;
+	int full = count(r, 1) >= (int)PM_RECEIVE_STRANGERS ||
+	    pm_clock_us() < r->full_until;
 	nfds_t n = 0;
 
 	for (unsigned i = 0; i < PM_RECEIVE_PEERS; i++) {

@@ -77,8 +77,8 @@ await_input(struct pm_transmit *t)
 	int ready;
 	enum pm_status status = pm_transmit_turn(t, t->how.input, 0, &ready);
 
-	if (status == PM_OK && ready && t->last != NULL &&
-	    t->last->size >= FLUSH)
+	if (status == PM_OK && ready && (t->position < t->skip_to ||
+	    (t->last != NULL && t->last->size >= FLUSH)))
 		status = pm_transmit_work(t, pm_clock_us());
 	while (check(t, status) == PM_OK && !ready)
 		status = pm_transmit_turn(t, t->how.input, UINT64_MAX,
@@ -290,6 +290,9 @@ pm_transmit_abort(struct pm_transmit *t, const char *why)
 
 	if (t->failed != PM_ERR_PEER)
 		t->failed = PM_OK;
+	/* Nobody waits for the rate, or a debt, to hear of a failure. */
+	t->how.rate = NULL;
+	pm_bucket_set(&t->bucket, 0, pm_clock_us());
 	while (t->failed == PM_OK && !t->has_result &&
 	    pm_clock_us() < until && (parcel = clear_queue(t)) == NULL)
 		(void)pm_transmit_turn(t, -1, until, &ready);

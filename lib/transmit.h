@@ -89,6 +89,8 @@ struct pm_transmit {
 	int is_file;
 	uint64_t file_start;
 	uint64_t again_at, again_to;
+	uint64_t summed;		/* bytes whose hash is known: */
+	struct pm_digest sum;
 
 	int ended;			/* 1: END is to be sent, 2: queued */
 	int leaves;			/* the result was heard */
@@ -164,6 +166,9 @@ struct pm_parcel *pm_transmit_next(struct pm_transmit *);
 
 /* The receiver needs nothing before offset. */
 void pm_transmit_retire(struct pm_transmit *, uint64_t offset);
+
+/* Say on every connection that we are there, where that is due. */
+void pm_transmit_nudge(struct pm_transmit *);
 
 /* All of a parcel is sent on that connection; or there was none. */
 void pm_transmit_sent(struct pm_transmit *, int peer);

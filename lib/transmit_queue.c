@@ -256,11 +256,14 @@ hash_file(struct pm_transmit *t, uint64_t size, struct pm_digest *sum)
 		    t->file_start + at);
 		pm_hash_add(all, scratch->bytes, now);
 		at += now;
+		pm_transmit_nudge(t);
 	}
 	if (scratch == NULL || all == NULL)
 		status = PM_ERR_SYSTEM;
-	else
-		*sum = pm_hash_sum(all);
+	else {
+		*sum = t->sum = pm_hash_sum(all);
+		t->summed = size;
+	}
 	if (scratch != NULL)
 		pm_parcels_give(&t->parcels, scratch);
 	pm_hash_end(all);
@@ -286,7 +289,10 @@ go_back(struct pm_transmit *t, const struct pm_wire_reply *reply)
 	enum pm_status status = PM_OK;
 
 	drop_all(t);
-	if (reply->offset > 0)
+	/* One who was impatient asks the same again. */
+	if (reply->offset > 0 && reply->offset == t->summed)
+		sum = t->sum;
+	else if (reply->offset > 0)
 		status = hash_file(t, reply->offset, &sum);
 	if (status != PM_OK)
 		return status;

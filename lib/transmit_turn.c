@@ -12,6 +12,8 @@
 #define PAUSE_US	50000u		/* between two tries to connect */
 #define PAUSE_MAX_US	1000000u
 #define EARLY_MAX	3
+#define HEAR_TIMES	64
+#define STOOD_US	1000000u	/* a connection is of use, then */
 #define ASK_US		100000u		/* for the rate */
 #define POLLS		(PM_WIRE_CONNECTIONS_MAX + 1)
 
@@ -61,9 +63,15 @@ put_off(struct pm_transmit *t, unsigned number, uint64_t now)
 		return PM_OK;
 	if (t->lost == 0)
 		t->lost = now;
-	if (t->met && now - t->lost >= t->break_us)
-		return fail(t, &peer->fault, ", and it did not come back in time");
 	return PM_OK;
+}
+
+/* A connection that is of use ends a break; one that only stands does not. */
+static void
+prove(struct pm_transmit *t, struct pm_peer *peer)
+{
+	t->lost = 0;
+	peer->pause = 0;
 }
 
 /* A connection is no more: what was under way on it goes elsewhere. */
@@ -80,7 +88,6 @@ lose(struct pm_transmit *t, unsigned number, uint64_t now)
 	pm_transmit_recall(t, (int)number);
 	if (was_open) {
 		t->stats.breaks++;
-		peer->pause = 0;
 		if (!t->leaves && t->break_us > 0) {
 			snprintf(text, sizeof(text), "connection %u: %s; "
 			    "connects again", number + 1, peer->fault.text);
@@ -160,12 +167,6 @@ dial(struct pm_transmit *t, unsigned number, uint64_t now)
 	return fd >= 0 ? connected(t, number, fd, now) : PM_OK;
 }
 
-static uint32_t
-in_ms(uint64_t us)
-{
-	return us / 1000 < UINT32_MAX ? (uint32_t)(us / 1000) : UINT32_MAX;
-}
-
 static enum pm_status
 greet(struct pm_transmit *t, unsigned number, uint64_t now)
 {
@@ -174,8 +175,8 @@ greet(struct pm_transmit *t, unsigned number, uint64_t now)
 		.connection = number,
 		.connections = t->how.connections,
 		.frames = t->how.frames,
-		.break_ms = in_ms(t->how.break_us),
-		.silence_ms = in_ms(t->how.silence_us),
+		.break_ms = pm_wire_ms(t->how.break_us),
+		.silence_ms = pm_wire_ms(t->how.silence_us),
 		.from = t->leaves ? UINT64_MAX : t->is_file ? 0 : t->needed,
 	};
 	uint8_t bytes[PM_WIRE_HELLO_SIZE];
@@ -190,12 +191,6 @@ greet(struct pm_transmit *t, unsigned number, uint64_t now)
 	(void)pm_peer_say(peer, bytes, sizeof(bytes));
 	pm_peer_enter(peer, PM_PEER_HELLO, now);
 	return PM_OK;
-}
-
-static uint64_t
-lesser(uint64_t us, uint32_t ms)
-{
-	return us < (uint64_t)ms * 1000 ? us : (uint64_t)ms * 1000;
 }
 
 /* Another receiver knows nothing of what the other connections carry. */
@@ -222,17 +217,17 @@ welcome(struct pm_transmit *t, unsigned number,
 		pm_transmit_retire(t, reply->offset);
 	if (t->met && is_other)
 		tell(t, "another receiver took over");
-	else if (t->lost != 0)
+	else if (t->met && count_open(t) == 0)
 		tell(t, "the receiver is there again");
 	t->met = 1;
-	t->lost = 0;
 	memcpy(t->receiver, reply->receiver, sizeof(t->receiver));
-	t->break_us = lesser(t->how.break_us, reply->break_ms);
-	t->silence_us = lesser(t->how.silence_us, reply->silence_ms);
+	t->break_us = pm_wire_lesser(t->how.break_us, reply->break_ms);
+	t->silence_us = pm_wire_lesser(t->how.silence_us,
+	    reply->silence_ms);
 	if (t->how.frames > reply->frames)
 		t->how.frames = reply->frames;
 	peer->had = 0;
-	peer->pause = PAUSE_US;
+	peer->start = t->needed;
 	pm_peer_enter(peer, PM_PEER_OPEN, now);
 	return t->failed;
 }
@@ -251,7 +246,7 @@ take_reply(struct pm_transmit *t, unsigned number, uint64_t now)
 		    pm_wire_tell(peer->got, peer->had) == PM_WIRE_IS_TLS
 		    ? "speaks TLS, and no key was given here"
 		    : "closed the connection without a word");
-	if (status == PM_OK && !had && peer->had >= sizeof(reply.code) * 2 &&
+	if (status == PM_OK && !had && peer->had >= 8 &&
 	    pm_wire_tell(peer->got, 8) != PM_WIRE_IS_HELLO)
 		status = pm_wire_unpack_reply(&reply, peer->got, t->subject,
 		    &peer->fault);
@@ -283,11 +278,15 @@ take_reply(struct pm_transmit *t, unsigned number, uint64_t now)
 /* The end of what the receiver says; more of it is of no use. */
 static enum pm_status
 take_result(struct pm_transmit *t, unsigned number, const uint8_t *bytes,
-    uint32_t size)
+    uint32_t size, uint64_t now)
 {
 	struct pm_transmit_result *result = t->result;
 
 	result->status = (uint32_t)pm_get_le(bytes, 4);
+	/* It cannot know of a success before it knows of the end. */
+	if (result->status == 0 && t->ended != 2)
+		return lose_with(t, number, now,
+		    "sent a result that makes no sense");
 	result->size = size - 4;
 	memmove(result->text, bytes + 4, size - 4);
 	result->text[size - 4] = '\0';
@@ -311,6 +310,8 @@ take_frame(struct pm_transmit *t, unsigned number, uint64_t now)
 	peer->left = peer->frame.size;
 	if (peer->frame.type == PM_WIRE_ACK)
 		pm_transmit_retire(t, peer->frame.offset);
+	if (t->needed > peer->start)
+		prove(t, peer);
 	return PM_OK;
 }
 
@@ -325,7 +326,8 @@ take_bytes(struct pm_transmit *t, unsigned number, uint64_t now, int *more)
 	    &got);
 
 	if (status == PM_OK && peer->left == 0)
-		return take_result(t, number, t->raw, peer->frame.size);
+		return take_result(t, number, t->raw, peer->frame.size,
+		    now);
 	*more = got > 0;
 	if (status == PM_END)
 		return lose_with(t, number, now,
@@ -340,7 +342,10 @@ hear(struct pm_transmit *t, unsigned number, uint64_t now)
 	enum pm_status status = PM_OK;
 	int more = 1;
 
-	while (status == PM_OK && more && peer->state == PM_PEER_OPEN) {
+	/* As in the receiver: not for ever, but no head is left behind. */
+	for (int times = 0; status == PM_OK && more &&
+	    peer->state == PM_PEER_OPEN && (times < HEAR_TIMES ||
+	    (peer->left == 0 && peer->had == PM_WIRE_HEAD_SIZE)); times++) {
 		if (peer->left > 0) {
 			status = take_bytes(t, number, now, &more);
 			continue;
@@ -437,7 +442,10 @@ watch(struct pm_transmit *t, unsigned number, uint64_t now)
 			return lose_with(t, number, now, "does not answer");
 		return PM_OK;
 	case PM_PEER_OPEN:
-		if (now - peer->heard >= t->silence_us)
+		if (now - peer->since >= STOOD_US)
+			prove(t, peer);
+		if (now - peer->heard >= t->silence_us &&
+		    !pm_peer_is_heard(peer))
 			return lose_with(t, number, now, "fell silent");
 		if (now - peer->said >= t->silence_us / 4 &&
 		    !pm_peer_has_words(peer))
@@ -466,6 +474,9 @@ next_time(struct pm_transmit *t, uint64_t until, uint64_t now)
 		if (then < until)
 			until = then;
 	}
+	if (t->met && t->lost != 0 && t->lost + t->break_us < until &&
+	    t->lost + t->break_us > now)
+		until = t->lost + t->break_us;
 	if (t->how.rate != NULL && until > now + ASK_US)
 		until = now + ASK_US;
 	return until;
@@ -528,12 +539,32 @@ attend(struct pm_transmit *t, unsigned number, short events, uint64_t now)
 	}
 	if (peer->state == PM_PEER_GREETING && events != 0)
 		status = greet(t, number, now);
-	if (status == PM_OK && peer->state == PM_PEER_HELLO && events != 0)
+	if (status == PM_OK && peer->state == PM_PEER_HELLO)
 		status = take_reply(t, number, now);
 	if (status == PM_OK && peer->state == PM_PEER_OPEN &&
 	    ((events & ~POLLOUT) != 0 || has_bytes(peer)))
 		status = hear(t, number, now);
 	return status;
+}
+
+/*
+ * While something else takes long: nothing is heard, but the receiver is not
+ * to think that we are gone.
+ */
+void
+pm_transmit_nudge(struct pm_transmit *t)
+{
+	uint64_t now = pm_clock_us();
+	size_t sent;
+
+	for (unsigned i = 0; i < t->how.connections; i++) {
+		struct pm_peer *peer = &t->peer[i];
+
+		if (peer->state >= PM_PEER_HELLO &&
+		    now - peer->said >= t->silence_us / 4 &&
+		    pm_peer_say_frame(peer, PM_WIRE_PING, 0))
+			(void)pm_peer_send(peer, SIZE_MAX, now, &sent);
+	}
 }
 
 static void
@@ -554,6 +585,10 @@ pm_transmit_work(struct pm_transmit *t, uint64_t now)
 {
 	enum pm_status status = PM_OK;
 
+	if (t->met && t->lost != 0 && now - t->lost >= t->break_us &&
+	    count_open(t) == 0)
+		return fail(t, &t->peer[0].fault,
+		    ", and it did not come back in time");
 	ask_rate(t, now);
 	for (unsigned i = 0; i < t->how.connections && status == PM_OK; i++) {
 		struct pm_peer *peer = &t->peer[i];

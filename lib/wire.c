@@ -8,6 +8,18 @@
 #define SIGNATURE_SIZE	8u
 #define VERSIONS	8		/* where they stand in both */
 
+uint32_t
+pm_wire_ms(uint64_t us)
+{
+	return us / 1000 < UINT32_MAX ? (uint32_t)(us / 1000) : UINT32_MAX;
+}
+
+uint64_t
+pm_wire_lesser(uint64_t us, uint32_t ms)
+{
+	return us < (uint64_t)ms * 1000 ? us : (uint64_t)ms * 1000;
+}
+
 enum pm_wire_kind
 pm_wire_tell(const uint8_t *bytes, size_t size)
 {

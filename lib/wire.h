@@ -12,7 +12,7 @@
  *		16 bytes that name the session, u32 number of this
  *		connection, u32 connections, u32 frames that may be under
  *		way, u32 ms a break may last, u32 ms of silence, u32 0, u64
- *		first byte that can be sent again, u64 0
+ *		first byte that can be sent again, 16 bytes of zero
  *	reply	80 bytes: signature, u16 highest version, u16 lowest, u32
  *		code, 16 bytes that name the receiver, u32 flags, u32 0, u32
  *		frames, u32 ms, u32 ms of silence, u32 0, u64 first byte that
@@ -89,6 +89,10 @@ struct pm_wire_head {
 	uint32_t type, size;
 	uint64_t offset;
 };
+
+/* Microseconds as milliseconds, and the lesser of the two. */
+uint32_t pm_wire_ms(uint64_t us);
+uint64_t pm_wire_lesser(uint64_t us, uint32_t ms);
 
 /* What begins with these bytes?  size is at most 8. */
 enum pm_wire_kind {

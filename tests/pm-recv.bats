@@ -236,6 +236,21 @@ No such file or directory" ]
 	wait "$sender" || :
 }
 
+@test "an output that is closed is told to the sender, and is a signal" {
+	stage big.pms
+	(
+		set +e
+		pm-recv unix:s 2>/dev/null
+		echo $? >status
+	) 3>&- | head -c 10 >/dev/null &
+	until_true test -S s
+	run -1 --separate-stderr pm-send unix:s <big.pms
+	[[ "$stderr" == *": the receiver failed: <stdout>: Broken pipe" ]]
+	wait $!
+	[ "$(cat status)" -eq 141 ]
+	[ ! -e s ]
+}
+
 @test "a full disk is told to the sender" {
 	[ "$(id -u)" -eq 0 ] || skip "only root may mount"
 	stage big.pms

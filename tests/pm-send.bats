@@ -111,6 +111,18 @@ teardown() {
 	grep -q '^pm-recv: unix:s: the sender gave up: record 1 at' got.err
 }
 
+@test "that an input is cut is told in spite of a rate" {
+	stage full.pms
+	head -c 200000 full.pms >cut.pms
+	SECONDS=0
+	listen unix:s -o out
+	run -3 --separate-stderr pm-send --rate 8K unix:s <cut.pms
+	[[ "$stderr" == *"ends early"* ]]
+	ends_with 3 "$receiver"
+	grep -q '^pm-recv: unix:s: the sender gave up: ' got.err
+	[ "$SECONDS" -le 4 ]
+}
+
 @test "a receiver that is killed is a failure" {
 	stage big.pms
 	for at in unix:s 127.0.0.1:0; do
@@ -232,6 +244,16 @@ says() { # WORDS: what it makes of what another end says on standard input
 	# It may say how it ends, and only 3 has a meaning.
 	says 'the receiver failed: x' \
 	    < <(hello 2 2; frame 4 5; printf '\377\377\377\377x')
+}
+
+@test "a success of what was not sent is none" {
+	stage full.pms
+	nc -N -l -U s < <(hello 2 2; frame 4 4; le 4 0; sleep 3) >/dev/null \
+	    3>&- &
+	until_true test -S s
+	run -1 --separate-stderr pm-send unix:s \
+	    < <(head -c 70000 full.pms; exec sleep 2)
+	[ "$stderr" = 'pm-send: unix:s: sent a result that makes no sense' ]
 }
 
 @test "nothing is sent to other machines, unless --insecure" {
