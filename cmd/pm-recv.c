@@ -72,7 +72,8 @@ tell_failure(enum cli_exit code, const char *subject, const char *text)
 	snprintf(line, sizeof(line), "%s%s%s", subject,
 	    subject[0] != '\0' ? ": " : "", text);
 	session.fault = NULL;
-	(void)pm_receive_answer(&session, code == CLI_BAD_STREAM ? CLI_BAD_STREAM
+	(void)pm_receive_answer(&session,
+	    code == CLI_BAD_STREAM ? CLI_BAD_STREAM
 	    : CLI_FAILURE, line, strlen(line));
 }
 

@@ -133,6 +133,28 @@ void pm_receive_close(struct pm_receive *);
 enum pm_status pm_receive_turn(struct pm_receive *, int fd, short events,
     uint64_t until, int *ready);
 
+/* Something came on a connection, or can go: the events of poll(2). */
+enum pm_status pm_receive_hear(struct pm_receive *, struct pm_peer *,
+    short events, uint64_t now);
+
+/* How many are open, or how many are strangers. */
+int pm_receive_count(const struct pm_receive *, int strangers);
+
+/* A stranger is sent away, for the reason in its fault, or for another. */
+void pm_receive_turn_away(struct pm_receive *, struct pm_peer *);
+void pm_receive_turn_away_for(struct pm_receive *, struct pm_peer *,
+    const char *why);
+
+/* The same of a connection of the session; a stranger's is only closed. */
+enum pm_status pm_receive_lose(struct pm_receive *, struct pm_peer *,
+    uint64_t now);
+enum pm_status pm_receive_lose_for(struct pm_receive *, struct pm_peer *,
+    uint64_t now, const char *why);
+
+/* The sender does not come back; how and why are put behind that. */
+enum pm_status pm_receive_vanish(struct pm_receive *, const char *how,
+    const char *why);
+
 /* A frame's head came; where are its bytes to go?  NULL: nowhere. */
 enum pm_status pm_receive_place(struct pm_receive *, struct pm_peer *);
 void pm_receive_filled(struct pm_receive *, struct pm_peer *);

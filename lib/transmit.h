@@ -151,6 +151,35 @@ void pm_transmit_close(struct pm_transmit *);
 enum pm_status pm_transmit_turn(struct pm_transmit *, int fd, uint64_t until,
     int *ready);
 
+#define PM_TRANSMIT_PAUSE_US	50000u	/* between two tries to connect */
+
+/* Go on with a connection that does not stand yet. */
+enum pm_status pm_transmit_dial(struct pm_transmit *, unsigned number,
+    uint64_t now);
+enum pm_status pm_transmit_greet(struct pm_transmit *, unsigned number,
+    uint64_t now);
+
+/* Something came on a connection, or can go: the events of poll(2). */
+enum pm_status pm_transmit_attend(struct pm_transmit *, unsigned number,
+    short events, uint64_t now);
+
+/* It is of use, which ends a break; one that only stands does not. */
+void pm_transmit_prove(struct pm_transmit *, struct pm_peer *);
+
+/*
+ * It is no more, for the reason in its fault or another: what was under way
+ * goes elsewhere.
+ */
+enum pm_status pm_transmit_lose(struct pm_transmit *, unsigned number,
+    uint64_t now);
+enum pm_status pm_transmit_lose_with(struct pm_transmit *, unsigned number,
+    uint64_t now, const char *why);
+
+/* How many there are; and the end of the session, with how behind why. */
+int pm_transmit_standing(const struct pm_transmit *);
+enum pm_status pm_transmit_fail(struct pm_transmit *,
+    const struct pm_fault *why, const char *how);
+
 /* Send what can be sent now. */
 enum pm_status pm_transmit_work(struct pm_transmit *, uint64_t now);
 

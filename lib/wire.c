@@ -84,14 +84,16 @@ pm_wire_pack_head(const struct pm_wire_head *head,
 }
 
 static enum pm_status
-make_no_sense(const char *what, const char *peer, struct pm_fault *fault)
+make_no_sense(const char *what, const char *peer,
+    struct pm_fault *fault)
 {
 	return pm_fault_set(fault, PM_ERR_CORRUPT, peer,
 	    "sent %s that makes no sense", what);
 }
 
 static enum pm_status
-check_versions(const uint8_t *in, const char *peer, struct pm_fault *fault)
+check_versions(const uint8_t *in, const char *peer,
+    struct pm_fault *fault)
 {
 	unsigned newest = (unsigned)pm_get_le(in + VERSIONS, 2);
 	unsigned oldest = (unsigned)pm_get_le(in + VERSIONS + 2, 2);
@@ -105,7 +107,8 @@ check_versions(const uint8_t *in, const char *peer, struct pm_fault *fault)
 
 enum pm_status
 pm_wire_unpack_hello(struct pm_wire_hello *hello,
-    const uint8_t in[PM_WIRE_HELLO_SIZE], const char *peer, struct pm_fault *fault)
+    const uint8_t in[PM_WIRE_HELLO_SIZE], const char *peer,
+    struct pm_fault *fault)
 {
 	enum pm_status status = check_versions(in, peer, fault);
 
@@ -128,7 +131,8 @@ pm_wire_unpack_hello(struct pm_wire_hello *hello,
 
 enum pm_status
 pm_wire_unpack_reply(struct pm_wire_reply *reply,
-    const uint8_t in[PM_WIRE_HELLO_SIZE], const char *peer, struct pm_fault *fault)
+    const uint8_t in[PM_WIRE_HELLO_SIZE], const char *peer,
+    struct pm_fault *fault)
 {
 	enum pm_status status;
 
@@ -170,7 +174,8 @@ static const struct {
 
 enum pm_status
 pm_wire_unpack_head(struct pm_wire_head *head,
-    const uint8_t in[PM_WIRE_HEAD_SIZE], int from_sender, const char *peer, struct pm_fault *fault)
+    const uint8_t in[PM_WIRE_HEAD_SIZE], int from_sender, const char *peer,
+    struct pm_fault *fault)
 {
 	head->type = (uint32_t)pm_get_le(in, 4);
 	head->size = (uint32_t)pm_get_le(in + 4, 4);

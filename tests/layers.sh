@@ -27,7 +27,7 @@ handover stop tracker
 tracker_uffd tracker_soft tracker_hash mappers
 stream_writer core mapfile gather outline token
 image process transmit receive
-move product transmit_queue transmit_turn receive_queue receive_turn
+move product transmit_queue transmit_hear transmit_turn receive_queue receive_hear receive_turn
 base source target
 subject
 subject_process subject_file
