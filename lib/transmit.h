@@ -93,7 +93,9 @@ struct pm_transmit {
 	struct pm_digest sum;
 
 	int ended;			/* 1: END is to be sent, 2: queued */
-	int leaves;			/* the result was heard */
+	int leaves;			/* the result was heard, */
+	unsigned bye;			/* which that connection was told: its
+					   number and 1, or 0 */
 	int left;			/* and the receiver knows */
 	enum pm_status failed;		/* why nothing goes on, or PM_OK */
 	struct pm_transmit_result *result;

@@ -82,6 +82,8 @@ pm_transmit_lose(struct pm_transmit *t, unsigned number, uint64_t now)
 
 	pm_peer_close(peer);
 	pm_transmit_recall(t, (int)number);
+	if (t->bye == number + 1)
+		t->bye = 0;
 	if (was_open) {
 		t->stats.breaks++;
 		if (!t->leaves && t->break_us > 0) {
@@ -197,6 +199,7 @@ welcome(struct pm_transmit *t, unsigned number,
 	struct pm_peer *peer = &t->peer[number];
 	int is_other = memcmp(t->receiver, reply->receiver,
 	    sizeof(t->receiver)) != 0;
+	uint64_t before = t->needed;
 
 	if (!t->met || is_other) {
 		for (unsigned i = 0; i < t->how.connections; i++)
@@ -224,6 +227,9 @@ welcome(struct pm_transmit *t, unsigned number,
 		t->how.frames = reply->frames;
 	peer->had = 0;
 	peer->start = t->needed;
+	/* The one before it was of use, though its words were lost. */
+	if (t->needed > before)
+		pm_transmit_prove(t, peer);
 	pm_peer_enter(peer, PM_PEER_OPEN, now);
 	return t->failed;
 }
@@ -289,6 +295,7 @@ take_result(struct pm_transmit *t, unsigned number, const uint8_t *bytes,
 	result->text[size - 4] = '\0';
 	t->has_result = 1;
 	t->leaves = 1;
+	t->bye = number + 1;
 	(void)pm_peer_say_frame(&t->peer[number], PM_WIRE_BYE, 0);
 	return PM_OK;
 }
@@ -350,7 +357,8 @@ hear(struct pm_transmit *t, unsigned number, uint64_t now)
 		status = pm_peer_hear(peer, PM_WIRE_HEAD_SIZE, now, &more);
 		if (status == PM_OK && more)
 			status = take_frame(t, number, now);
-		else if (status == PM_END && t->leaves) {
+		else if (status == PM_END && t->bye == number + 1 &&
+		    !pm_peer_has_words(peer)) {
 			t->left = 1;	/* as it should, once it has heard */
 			return PM_OK;
 		} else if (status == PM_END)
