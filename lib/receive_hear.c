@@ -85,7 +85,9 @@ pm_receive_lose(struct pm_receive *r, struct pm_peer *peer, uint64_t now)
 	r->stats.breaks++;
 	if (pm_receive_count(r, 0) == 0)
 		r->lost = now;
-	if (r->break_us == 0)
+	/* One who said all, and left, has still to be read to the end. */
+	if (r->break_us == 0 &&
+	    !(r->has_end && pm_receive_reach(r) == r->end))
 		return pm_receive_vanish(r, ": ", peer->fault.text);
 	snprintf(text, sizeof(text), "connection %d: %s; waits for another",
 	    peer->number + 1, peer->fault.text);
