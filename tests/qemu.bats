@@ -271,14 +271,14 @@ sent_deltas() {
 	here pc -
 	qemu_parameter here max-bandwidth 20000000
 	qemu_within 10 test -S wire
-	qemu_migrate here "exec:$forth | pm-send $wire >sent"
+	qemu_migrate here "exec:$forth | pm-send --reconnect 2s $wire >sent"
 	qemu_within 10 far
 	qemu_end there
 	qemu_failed here
 	rm -f wire
 	there q35 - "pm-recv $wire | $back"
 	qemu_within 10 test -S wire
-	qemu_migrate here "exec:$forth | pm-send $wire >sent"
+	qemu_migrate here "exec:$forth | pm-send --reconnect 2s $wire >sent"
 	qemu_within 30 qemu_is_past here
 	is_not_there
 	stays
