@@ -41,17 +41,19 @@ through_breaks() { # SEED MEAN OPTION...: of both ends, and "+" OPTION of one
 	breaks=$((breaks + $(counted stats breaks)))
 }
 
-# The same over a line, while something happens to that again and again.
+# The same over a line, while something happens to that again and again.  Who
+# says nothing for so long is taken for lost.
+silence=700ms
 over_line() { # EVENT OPTION...
 	local event=$1 sender
 	shift
 	rm -f out port
 	"${line_b[@]}" "$(command -v pm-recv)" --insecure --reconnect 30s \
-	    --keep-alive 700ms --stats got.stats -o out 10.77.0.2:7000 3>&- &
+	    --keep-alive $silence --stats got.stats -o out 10.77.0.2:7000 3>&- &
 	receiver=$!
 	line_await b 7000
 	"${line_a[@]}" "$(command -v pm-send)" --insecure --reconnect 30s \
-	    --keep-alive 700ms "$@" --stats stats 10.77.0.2:7000 \
+	    --keep-alive $silence "$@" --stats stats 10.77.0.2:7000 \
 	    <big.pms 3>&- &
 	sender=$!
 	while ! has_ended "$sender"; do

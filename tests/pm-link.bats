@@ -46,6 +46,7 @@ teardown() {
 @test "over a long line that loses packets, on one connection and four" {
 	stage big.pms
 	line_start delay=15 loss=50 rate=40000000
+	silence=20s
 	over_line nothing
 	over_line nothing --connections 4 --window 64M
 	[ "$breaks" -eq 0 ]

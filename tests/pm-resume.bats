@@ -98,9 +98,10 @@ survives() { # ADDRESS CONNECTIONS INPUT
 		pm-send --reconnect 20s --rate 40M unix:s <big.pms 3>&- &
 		sender=$!
 		until_true size_is_above out "$bytes"
-		kill -9 "$sender"
-		strike
+		# At once, for each would end by itself without the other.
+		kill -9 "$sender" "$receiver"
 		ends_with 137 "$sender"
+		ends_with 137 "$receiver"
 	done
 	# Or the sender alone, which ends the other, and what came stays.
 	listen_again
