@@ -84,9 +84,10 @@ pm_transmit_lose(struct pm_transmit *t, unsigned number, uint64_t now)
 	pm_transmit_recall(t, (int)number);
 	if (t->bye == number + 1)
 		t->bye = 0;
-	if (was_open) {
+	/* When all is said, it is the receiver that leaves. */
+	if (was_open && !t->leaves) {
 		t->stats.breaks++;
-		if (!t->leaves && t->break_us > 0) {
+		if (t->break_us > 0) {
 			snprintf(text, sizeof(text), "connection %u: %s; "
 			    "connects again", number + 1, peer->fault.text);
 			tell(t, text);
