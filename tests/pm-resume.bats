@@ -35,10 +35,10 @@ survives() { # ADDRESS CONNECTIONS INPUT
 	rm -f out
 	address=$1
 	listen_again
-	pm-send --reconnect 20s --rate 20M --connections "$2" --stats stats \
+	pm-send --reconnect 20s --rate 12M --connections "$2" --stats stats \
 	    "$address" <"$3" 3>&- &
 	sender=$!
-	for bytes in 0 2000000 7000000 17000000; do
+	for bytes in 0 2000000 7000000 12000000; do
 		until_true size_is_above out "$bytes"
 		strike
 		[ "$(size out)" -lt "$(size big.pms)" ]
@@ -52,7 +52,7 @@ survives() { # ADDRESS CONNECTIONS INPUT
 	# What it had was not sent again.
 	[ "$(counted stats bytes_again)" -lt 9000000 ]
 	[ "$(counted stats wire_bytes)" -lt $(($(size big.pms) + 9000000)) ]
-	[ "$(counted got.stats bytes_kept)" -gt 16000000 ]
+	[ "$(counted got.stats bytes_kept)" -gt 11000000 ]
 }
 
 @test "a receiver that is killed goes on: a file is read again" {
