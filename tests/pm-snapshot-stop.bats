@@ -270,7 +270,10 @@ stops() { # while some of the stream is read
 	[ "$(id -u)" -eq 0 ] || skip 'needs root'
 	giver - 16 0
 	mkdir small
-	mount -t tmpfs -o size=20M small small || skip 'nothing can be mounted'
+	# All of it, and little of what changes meanwhile.
+	size=$(pm-snapshot --pid "$target" | wc -c)
+	mount -t tmpfs -o size=$((size + 524288)) small small ||
+	    skip 'nothing can be mounted'
 	run -1 --separate-stderr timeout 60 bash -c 'pm-snapshot --pid "$0" \
 	    --live --max-downtime 1us --max-rounds 1 --force >small/x' \
 	    "$target"
