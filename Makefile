@@ -38,8 +38,8 @@ CLI_OBJ  = $(patsubst %.c,$B/%.o,$(sort $(filter-out cmd/pm-%.c,$(wildcard cmd/*
 PROGS    = $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/pm-*.c)))
 UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
 # Those that wait for other processes, which no choice of instructions changes.
-WAITING  = $(addprefix $B/tests/unit/,cgroup freeze guardian inject inject_death \
-           inject_signal uninjected)
+WAITING  = $(addprefix $B/tests/unit/,cgroup freeze guardian inject \
+           inject_death inject_signal session session_receiver session_sender uninjected)
 BENCH    = $(patsubst %.c,$B/%,$(sort $(wildcard bench/*.c)))
 REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec qemu wire)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))

@@ -49,7 +49,7 @@ static const struct cli_program about = {
 	.operand = "ADDRESS",
 	.needs_operand = 1,
 	.takes_command = 1,
-	.memory = "about 4 MiB; where the output is slow, --window more",
+	.memory = "about 5 MiB; where the output is slow, --window more",
 };
 
 static struct pm_receive session;

@@ -46,7 +46,7 @@ static struct poptOption options[] = {
 static const struct cli_program about = {
 	.purpose = "send a page stream to pm-recv",
 	.operand = "ADDRESS",
-	.memory = "about 4 MiB; where the link is slow, --window more",
+	.memory = "about 5 MiB; where the link is slow, --window more",
 };
 
 static struct pm_transmit session;

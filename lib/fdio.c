@@ -65,6 +65,25 @@ pm_fd_readv(int fd, struct iovec *iov, int count)
 }
 
 enum pm_status
+pm_fd_fill(pm_fd_some *some, void *arg, struct iovec *iov, int count)
+{
+	int begun = 0;
+
+	for (int i = 0; i < count; i++)
+		for (size_t at = 0, got; at < iov[i].iov_len; at += got) {
+			enum pm_status status = some(arg,
+			    (char *)iov[i].iov_base + at,
+			    iov[i].iov_len - at, &got);
+
+			if (status != PM_OK)
+				return status == PM_END && begun
+				    ? PM_ERR_TRUNCATED : status;
+			begun = 1;
+		}
+	return PM_OK;
+}
+
+enum pm_status
 pm_fd_writev(int fd, struct iovec *iov, int count)
 {
 	count = advance(&iov, count, 0);

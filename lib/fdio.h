@@ -24,6 +24,14 @@ enum pm_status pm_fd_read(int fd, void *buf, size_t size);
 /* The same into several buffers; iov is used up. */
 enum pm_status pm_fd_readv(int fd, struct iovec *iov, int count);
 
+/*
+ * The same from whatever gives some bytes at a time, at least one of at most
+ * size, or PM_END, or fails.
+ */
+typedef enum pm_status pm_fd_some(void *arg, void *buf, size_t size,
+    size_t *got);
+enum pm_status pm_fd_fill(pm_fd_some *, void *arg, struct iovec *, int count);
+
 /* The same from a place in a file. */
 enum pm_status pm_fd_pread(int fd, void *buf, size_t size, uint64_t offset);
 

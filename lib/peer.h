@@ -101,6 +101,18 @@ enum pm_status pm_peer_hear(struct pm_peer *, size_t size, uint64_t now,
     int *had);
 
 /*
+ * True as long as frames may be heard, for the so manyth time: not for ever,
+ * where they come as fast as they are taken.  But a head that came with the
+ * bytes before it has to be taken, for poll(2) will not tell of it again.
+ */
+static inline int
+pm_peer_may_hear(const struct pm_peer *peer, int times, int most)
+{
+	return peer->state == PM_PEER_OPEN && (times < most ||
+	    (peer->left == 0 && peer->had == PM_WIRE_HEAD_SIZE));
+}
+
+/*
  * Hear of peer->left bytes what there is, into buf, and the head behind
  * them as far as it is there too.  *got are the bytes in buf.
  */

@@ -12,6 +12,7 @@
 
 #include "bytes.h"
 #include "clock.h"
+#include "fdio.h"
 #include "receive.h"
 
 #define ACK_BYTES	(1u << 20)
@@ -118,8 +119,9 @@ read_bare(struct pm_receive *r, uint8_t *buf, size_t size, size_t *got)
 }
 
 static enum pm_status
-read_some(struct pm_receive *r, uint8_t *buf, size_t size, size_t *got)
+read_some(void *arg, void *buf, size_t size, size_t *got)
 {
+	struct pm_receive *r = arg;
 	const uint8_t *bytes = NULL;
 	enum pm_status status;
 
@@ -136,22 +138,9 @@ read_some(struct pm_receive *r, uint8_t *buf, size_t size, size_t *got)
 }
 
 enum pm_status
-pm_receive_readv(void *arg, struct iovec *iov, int count)
+pm_receive_readv(void *receive, struct iovec *iov, int count)
 {
-	int begun = 0;
-
-	for (int i = 0; i < count; i++)
-		for (size_t at = 0, got; at < iov[i].iov_len; at += got) {
-			enum pm_status status = read_some(arg,
-			    (uint8_t *)iov[i].iov_base + at,
-			    iov[i].iov_len - at, &got);
-
-			if (status != PM_OK)
-				return status == PM_END && begun
-				    ? PM_ERR_TRUNCATED : status;
-			begun = 1;
-		}
-	return PM_OK;
+	return pm_fd_fill(read_some, receive, iov, count);
 }
 
 /* True where a write may wait, in spite of room for a part of it. */
@@ -306,8 +295,7 @@ pm_receive_answer(struct pm_receive *r, uint32_t code, const char *text,
 	do
 		status = pm_receive_turn(r, -1, 0, until, &ready);
 	while (status == PM_OK && !r->left && pm_clock_us() < until);
-	return r->left ? PM_OK : pm_fault_set(r->fault, PM_ERR_PEER,
-	    r->subject, "left before it heard how it ended");
+	return r->left ? PM_OK : pm_receive_vanish(r, "", "");
 }
 
 void

@@ -64,7 +64,20 @@ pm_receive_vanish(struct pm_receive *r, const char *how, const char *why)
 	return r->failed;
 }
 
-/* A connection of the session is no more. */
+/* What was under way on a connection of the session is lost with it. */
+static void
+drop(struct pm_receive *r, struct pm_peer *peer)
+{
+	pm_receive_forget(r, peer);
+	if (r->told == (int)(peer - r->peer))
+		r->told = -1;
+	/* What was acknowledged may not have been heard. */
+	r->acked = 0;
+	pm_peer_close(peer);
+	if (!r->left)
+		r->stats.breaks++;
+}
+
 enum pm_status
 pm_receive_lose(struct pm_receive *r, struct pm_peer *peer, uint64_t now)
 {
@@ -74,15 +87,9 @@ pm_receive_lose(struct pm_receive *r, struct pm_peer *peer, uint64_t now)
 		pm_receive_turn_away(r, peer);
 		return PM_OK;
 	}
-	pm_receive_forget(r, peer);
-	if (r->told == (int)(peer - r->peer))
-		r->told = -1;
-	/* What was acknowledged may not have been heard. */
-	r->acked = 0;
-	pm_peer_close(peer);
+	drop(r, peer);
 	if (r->left)
 		return PM_OK;
-	r->stats.breaks++;
 	if (pm_receive_count(r, 0) == 0)
 		r->lost = now;
 	/* One who said all, and left, has still to be read to the end. */
@@ -160,14 +167,8 @@ replace(struct pm_receive *r, const struct pm_wire_hello *hello)
 		struct pm_peer *old = &r->peer[i];
 
 		if (old->state == PM_PEER_OPEN &&
-		    old->number == (int)hello->connection) {
-			pm_receive_forget(r, old);
-			if (r->told == (int)i)
-				r->told = -1;
-			r->acked = 0;
-			pm_peer_close(old);
-			r->stats.breaks++;
-		}
+		    old->number == (int)hello->connection)
+			drop(r, old);
 	}
 }
 
@@ -247,7 +248,9 @@ take_first(struct pm_receive *r, struct pm_peer *peer, uint64_t now)
 	case PM_WIRE_IS_HELLO:
 		return take_first(r, peer, now);
 	case PM_WIRE_IS_STREAM:
-		if (r->how.keys == NULL && !r->met && r->bare < 0) {
+		/* It cannot be asked for the rest of what there is. */
+		if (r->how.keys == NULL && !r->met && r->bare < 0 &&
+		    r->done == 0) {
 			take_bare(r, peer);
 			return PM_OK;
 		}
@@ -338,11 +341,6 @@ take_body(struct pm_receive *r, struct pm_peer *peer, uint64_t now, int *more)
 	return status == PM_OK ? PM_OK : pm_receive_lose(r, peer, now);
 }
 
-/*
- * Everything that came: but not for ever, where it comes as fast as it is
- * taken.  A head that came with the bytes before it is taken, for nothing
- * would tell of it again.
- */
 static enum pm_status
 take_frames(struct pm_receive *r, struct pm_peer *peer, uint64_t now)
 {
@@ -350,8 +348,7 @@ take_frames(struct pm_receive *r, struct pm_peer *peer, uint64_t now)
 	int more = 1;
 
 	for (int times = 0; status == PM_OK && more &&
-	    peer->state == PM_PEER_OPEN && (times < HEAR_TIMES ||
-	    (peer->left == 0 && peer->had == PM_WIRE_HEAD_SIZE)); times++) {
+	    pm_peer_may_hear(peer, times, HEAR_TIMES); times++) {
 		if (peer->left > 0) {
 			status = take_body(r, peer, now, &more);
 			continue;

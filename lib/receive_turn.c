@@ -59,9 +59,9 @@ watch(struct pm_receive *r, struct pm_peer *peer, uint64_t now, int crowded)
 }
 
 static void
-acknowledge(struct pm_receive *r, uint64_t least)
+acknowledge(struct pm_receive *r)
 {
-	if (r->done - r->acked < least)
+	if (r->done == r->acked)
 		return;
 	for (unsigned i = 0; i < PM_RECEIVE_PEERS; i++)
 		if (r->peer[i].state == PM_PEER_OPEN &&
@@ -78,7 +78,7 @@ work(struct pm_receive *r, uint64_t now)
 	enum pm_status status = PM_OK;
 	size_t sent;
 
-	acknowledge(r, 1);
+	acknowledge(r);
 	for (unsigned i = 0; i < PM_RECEIVE_PEERS && status == PM_OK; i++) {
 		struct pm_peer *peer = &r->peer[i];
 

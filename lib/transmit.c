@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "fdio.h"
 #include "transmit.h"
 
 #define FLUSH		(64u << 10)	/* bytes that are worth a frame */
@@ -87,8 +88,9 @@ await_input(struct pm_transmit *t)
 }
 
 static enum pm_status
-read_some(struct pm_transmit *t, void *buf, size_t size, size_t *got)
+read_some(void *arg, void *buf, size_t size, size_t *got)
 {
+	struct pm_transmit *t = arg;
 	ssize_t n;
 
 	*got = 0;
@@ -106,23 +108,9 @@ read_some(struct pm_transmit *t, void *buf, size_t size, size_t *got)
 }
 
 enum pm_status
-pm_transmit_fetch(void *arg, struct iovec *iov, int count)
+pm_transmit_fetch(void *transmit, struct iovec *iov, int count)
 {
-	struct pm_transmit *t = arg;
-	int begun = 0;
-
-	for (int i = 0; i < count; i++)
-		for (size_t at = 0, got; at < iov[i].iov_len; at += got) {
-			enum pm_status status = read_some(t,
-			    (char *)iov[i].iov_base + at,
-			    iov[i].iov_len - at, &got);
-
-			if (status != PM_OK)
-				return status == PM_END && begun
-				    ? PM_ERR_TRUNCATED : status;
-			begun = 1;
-		}
-	return PM_OK;
+	return pm_fd_fill(read_some, transmit, iov, count);
 }
 
 /* Wait for a parcel with room. */

@@ -74,7 +74,7 @@ struct pm_transmit {
 	uint64_t lost;			/* since then no connection stands */
 	uint64_t begun, wait_until;	/* for the first welcome */
 	int early;			/* breaks before that */
-	struct pm_fault trouble;	/* the last of these */
+	struct pm_fault trouble;	/* why the last connection was lost */
 	uint64_t asked;			/* for the rate, at last */
 	struct pm_bucket bucket;
 
@@ -206,6 +206,9 @@ void pm_transmit_sent(struct pm_transmit *, int peer);
 
 /* What was on a connection is to be sent again. */
 void pm_transmit_recall(struct pm_transmit *, int peer);
+
+/* Another receiver wants what is not here any more: fail. */
+enum pm_status pm_transmit_too_late(struct pm_transmit *);
 
 /* A receiver begins, or another one: it has that much. */
 enum pm_status pm_transmit_meet(struct pm_transmit *,

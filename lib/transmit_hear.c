@@ -49,6 +49,7 @@ put_off(struct pm_transmit *t, unsigned number, uint64_t now)
 {
 	struct pm_peer *peer = &t->peer[number];
 
+	t->trouble = peer->fault;
 	peer->next_try = now + peer->pause;
 	peer->pause = peer->pause == 0 ? PM_TRANSMIT_PAUSE_US
 	    : peer->pause * 2 < PAUSE_MAX_US ? peer->pause * 2
@@ -268,12 +269,11 @@ take_reply(struct pm_transmit *t, unsigned number, uint64_t now)
 		return missed(t, number, EAGAIN,
 		    "is busy with another sender", now);
 	case PM_WIRE_TOO_LATE:
-		(void)pm_fault_set(&peer->fault, PM_ERR_PEER, t->subject,
-		    "was started again without what it had, and the input "
-		    "cannot be read twice");
 		if (t->leaves)
-			t->left = 1;
-		return pm_transmit_fail(t, &peer->fault, "");
+			t->left = 1;	/* another one, that knows nothing */
+		else
+			t->failed = pm_transmit_too_late(t);
+		return t->failed;
 	}
 	return pm_transmit_lose_with(t, number, now,
 	    "does not understand the hello");
@@ -347,10 +347,8 @@ hear(struct pm_transmit *t, unsigned number, uint64_t now)
 	enum pm_status status = PM_OK;
 	int more = 1;
 
-	/* As in the receiver: not for ever, but no head is left behind. */
 	for (int times = 0; status == PM_OK && more &&
-	    peer->state == PM_PEER_OPEN && (times < HEAR_TIMES ||
-	    (peer->left == 0 && peer->had == PM_WIRE_HEAD_SIZE)); times++) {
+	    pm_peer_may_hear(peer, times, HEAR_TIMES); times++) {
 		if (peer->left > 0) {
 			status = take_bytes(t, number, now, &more);
 			continue;

@@ -230,8 +230,8 @@ pm_transmit_recall(struct pm_transmit *t, int peer)
 	t->peer[peer].parcel = NULL;
 }
 
-static enum pm_status
-too_late(struct pm_transmit *t)
+enum pm_status
+pm_transmit_too_late(struct pm_transmit *t)
 {
 	return pm_fault_set(t->fault, PM_ERR_PEER, t->subject, "was started "
 	    "again without what it had, and the input cannot be read twice");
@@ -358,13 +358,13 @@ pm_transmit_meet(struct pm_transmit *t, const struct pm_wire_reply *reply)
 	if (t->position < t->skip_to)
 		return reply->offset == t->skip_to &&
 		    pm_digest_equal(reply->hash, t->skip_hash) ? PM_OK
-		    : too_late(t);
+		    : pm_transmit_too_late(t);
 	if (reply->offset > t->position)
 		return pm_fault_set(t->fault, PM_ERR_MISMATCH, t->subject,
 		    "has more than was sent");
 	if (t->is_file)
 		return go_back(t, reply);
 	if (reply->offset < t->needed)
-		return too_late(t);
+		return pm_transmit_too_late(t);
 	return reply->offset == 0 ? PM_OK : go_on(t, reply);
 }

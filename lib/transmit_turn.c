@@ -210,7 +210,7 @@ pm_transmit_work(struct pm_transmit *t, uint64_t now)
 
 	if (t->met && t->lost != 0 && now - t->lost >= t->break_us &&
 	    pm_transmit_standing(t) == 0)
-		return pm_transmit_fail(t, &t->peer[0].fault,
+		return pm_transmit_fail(t, &t->trouble,
 		    ", and it did not come back in time");
 	ask_rate(t, now);
 	for (unsigned i = 0; i < t->how.connections && status == PM_OK; i++) {

@@ -85,7 +85,7 @@ teardown() {
 	ends_with 1 "$sender"
 	ends_with 3 "$receiver"
 	[ "$SECONDS" -le 8 ]
-	grep -q '^pm-send: 10.77.0.2:7000: .*did not come back in time$' err
+	grep -q '^pm-send: 10.77.0.2:7000: [^,]*[^ ,], and it did not come back in time$' err
 	grep -q '^pm-recv: .* vanished .* did not come back in time$' got.err
 	[ ! -e out ]
 }

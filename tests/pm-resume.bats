@@ -241,6 +241,13 @@ $(size full.pms)" ]]
 	pm-send unix:s <big.pms
 	wait "$receiver"
 	cmp out big.pms
+	# A bare stream begins at its beginning, and can't be asked for more.
+	head -c 3000000 big.pms >out
+	listen unix:s --resume --timeout 2 -o out
+	until_true test -S s
+	socat -u OPEN:big.pms UNIX-CONNECT:s || :
+	ends_with 1 "$receiver"
+	[ "$(size out)" -eq 3000000 ]
 	# Nobody came: all is as it was.
 	head -c 3000000 big.pms >out
 	run -1 pm-recv --resume --timeout 1 -o out unix:s

@@ -85,11 +85,14 @@ test_slow(void)
 	    .frames = 100, .pushes = 1 };
 	child = session_open(NULL);
 	/* As long as nothing is read, it all has to stay where it is. */
-	until = pm_clock_us() + 400000;
+	until = pm_clock_us() + 5 * SECOND;
 	while (status == PM_OK && pm_clock_us() < until) {
 		status = pm_receive_turn(&receiver, -1, 0, until, &ready);
-		if (receiver.parcels.left < least)
-			least = receiver.parcels.left;
+		if (receiver.parcels.left >= least)
+			continue;
+		/* It grows, and then for a while it does not. */
+		least = receiver.parcels.left;
+		until = pm_clock_us() + SECOND;
 	}
 	CHECK(status == PM_OK);
 	CHECK(least >= receiver.parcels.count - receiver_frames &&
@@ -99,7 +102,7 @@ test_slow(void)
 	pm_receive_close(&receiver);
 	sent = sender_end(&child);
 	CHECK(sent.ended == PM_OK && sent.stats.stalls > 0 &&
-	    sent.stats.stalled_us > 100000 && sent.stats.again == 0);
+	    sent.stats.stalled_us > 0 && sent.stats.again == 0);
 }
 
 /*
@@ -268,6 +271,7 @@ struct restart {
 	int forgets;			/* it was started without anything */
 	int has_other;			/* and these are other bytes */
 	int leaves_socket;
+	int is_in_vain;			/* nobody may come to it */
 };
 
 static struct sent
@@ -289,7 +293,8 @@ restart(const struct restart *how, enum pm_status *status)
 		receiver.listener.path = NULL;
 	pm_receive_close(&receiver);
 	has.hash.low ^= (uint64_t)how->has_other;
-	receiver_break_us = SECOND / 5;
+	if (how->is_in_vain)
+		receiver_wait_us = receiver_break_us = SECOND / 2;
 	if (*status == PM_OK)
 		*status = receiver_open(how->forgets ? NULL : &has);
 	if (*status == PM_OK)
@@ -300,6 +305,7 @@ restart(const struct restart *how, enum pm_status *status)
 		*status = PM_ERR_PEER;
 	pm_receive_close(&receiver);
 	sent = sender_end(&child);
+	receiver_wait_us = 5 * SECOND;
 	receiver_break_us = 0;
 	return sent;
 }
@@ -325,10 +331,8 @@ fails(struct restart how, enum pm_status with, const char *text)
 	struct sent sent;
 	int good;
 
-	/* It may be turned away, and then nobody else comes. */
-	receiver_wait_us = SECOND / 2;
+	how.is_in_vain = 1;
 	sent = restart(&how, &status);
-	receiver_wait_us = 5 * SECOND;
 	good = status == PM_ERR_TRUNCATED || status == PM_ERR_PEER;
 	good &= (sent.written == with || sent.ended == with) &&
 	    !sent.has_result && strstr(sent.fault, text) != NULL;
