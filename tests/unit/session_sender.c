@@ -271,7 +271,7 @@ test_frames(void)
 	sending.size = 100000;
 	CHECK(send_to(cut_result) && sent.ended == PM_ERR_PEER &&
 	    !sent.has_result);
-	sending.break_us = 5 * SECOND;
+	sending.break_us = 20 * SECOND;
 	CHECK(arrives(cut_result) && sent.size == 40 &&
 	    sent.stats.breaks == 9);
 }
@@ -353,7 +353,7 @@ static void
 test_others(void)
 {
 	sending = (struct sending){ .size = 9 * MIB, .connections = 1,
-	    .frames = 16, .break_us = 5 * SECOND };
+	    .frames = 16, .break_us = 20 * SECOND };
 	CHECK(arrives(change_names));
 	CHECK(send_to(change_too_late) && sent.written == PM_ERR_PEER &&
 	    strstr(sender_fault.text, "cannot be read twice") != NULL);
@@ -459,7 +459,7 @@ static void
 test_windows(void)
 {
 	sending = (struct sending){ .size = 30 * MIB, .connections = 1,
-	    .frames = 1024, .break_us = 5 * SECOND };
+	    .frames = 1024, .break_us = 20 * SECOND };
 	CHECK(arrives(count_window));
 	sending.frames = 16;
 	sending.break_us = SECOND;
