@@ -91,6 +91,9 @@ $B/tests/unit/%: $B/tests/unit/%.o $B/libpm.a
 $B/tests/helpers/%: $B/tests/helpers/%.o
 	$(LINK) -o $@ $^
 
+# It runs in guests, where there is no C library.
+$B/tests/helpers/hog: LDHARD = -static
+
 $B/tests/golden/make: $B/tests/golden/make.o $B/libpm.a
 	$(LINK) -o $@ $^ $(CODECS)
 

@@ -19,4 +19,5 @@ enter
 "$bench/live.sh"
 "$bench/net.sh"
 "$bench/qemu.sh"
+"$bench/free.sh"
 "$bench/plots.sh"

@@ -11,6 +11,7 @@
 
 #include "cli.h"
 #include "codec.h"
+#include "guest_report.h"
 #include "image_options.h"
 #include "proof.h"
 #include "source.h"
@@ -18,7 +19,7 @@
 #include "token.h"
 
 static int list, verify, json, token;
-static const char *id_path;
+static const char *id_path, *guest_path;
 
 static struct poptOption options[] = {
 	{ "list", '\0', POPT_ARG_NONE, &list, 0,
@@ -31,7 +32,10 @@ static struct poptOption options[] = {
 	    "print JSON, an object for each stream or record", NULL },
 	{ "id", '\0', POPT_ARG_STRING, &id_path, 0,
 	    "print the generation id of the image or core FILE", "FILE" },
-	IMAGE_OPTIONS("of the image: auto, raw, core or mapped-ram (auto)"),
+	{ "guest", '\0', POPT_ARG_STRING, &guest_path, 0,
+	    "show the Linux guest whose memory FILE is, and what is free",
+	    "FILE" },
+	IMAGE_OPTIONS("of the image: auto, raw, core, mapped-ram, qemu (auto)"),
 	POPT_TABLEEND
 };
 
@@ -417,24 +421,29 @@ show_token(int fd)
 int
 main(int argc, char *argv[])
 {
-	int fd, report;
+	int fd, report, is_image;
 
 	cli_start(argc, argv, options, &about);
-	if (id_path != NULL && cli_operand() != NULL)
-		cli_die(CLI_USAGE, "%s: --id reads an image and no stream",
-		    cli_operand());
-	if (id_path == NULL && image_options.regions != NULL)
-		cli_die(CLI_USAGE, "--region is for --id");
-	if (token && (list || verify || id_path != NULL))
-		cli_die(CLI_USAGE, "--token goes with no --list, --verify or "
-		    "--id");
-	fd = id_path == NULL ? cli_input() : -1;
+	is_image = id_path != NULL || guest_path != NULL;
+	if (is_image && cli_operand() != NULL)
+		cli_die(CLI_USAGE, "%s: %s reads an image and no stream",
+		    cli_operand(), id_path != NULL ? "--id" : "--guest");
+	if (!is_image && image_options.regions != NULL)
+		cli_die(CLI_USAGE, "--region is for --id and --guest");
+	if (token && (list || verify || is_image))
+		cli_die(CLI_USAGE, "--token goes with no --list, --verify, "
+		    "--id or --guest");
+	if (id_path != NULL && guest_path != NULL)
+		cli_die(CLI_USAGE, "--id and --guest exclude each other");
+	fd = is_image ? -1 : cli_input();
 	report = cli_report();
 	if ((report = dup(report)) < 0 || (out = fdopen(report, "w")) == NULL)
 		cli_die(CLI_FAILURE, "%s: %s", cli_output_name(),
 		    strerror(errno));
 	if (id_path != NULL)
 		show_id();
+	else if (guest_path != NULL)
+		guest_report(guest_path, out, json);
 	else if (token)
 		show_token(fd);
 	else

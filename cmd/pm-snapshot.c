@@ -11,6 +11,7 @@
 
 #include "capture.h"
 #include "cli.h"
+#include "free_options.h"
 #include "image_options.h"
 #include "live_options.h"
 #include "maplist.h"
@@ -42,6 +43,7 @@ static struct poptOption options[] = {
 	{ "spool", '\0', POPT_ARG_STRING, &spool, 0,
 	    "freeze a process only for a copy to a file in DIR", "DIR" },
 	LIVE_OPTIONS,
+	FREE_OPTIONS,
 	IMAGE_OPTIONS("of the source: auto, raw, core, qemu, mapped-ram (auto)"),
 	{ "threads", 'j', POPT_ARG_STRING, &threads_text, 0,
 	    "compare on N threads (the processors, at most 4)", "N" },
@@ -102,11 +104,21 @@ open_process(void)
 {
 	struct pm_process_options how = {
 		.glob = (const char *const *)globs, .spool = spool,
+		.frozen = free_leave_out,
 	};
 	struct pm_source *source;
 
 	cli_check(pm_source_open_process(&source, process(), &how,
 	    &cli_fault));
+	return source;
+}
+
+static struct pm_source *
+open_image(void)
+{
+	struct pm_source *source = image_open(image_path());
+
+	cli_check(free_leave_out(NULL, &source));
 	return source;
 }
 
@@ -192,6 +204,7 @@ report_pages(unsigned page_shift, const struct pm_capture_counts *counts,
 	cli_count("pages_raw", counts->raw);
 	cli_count("pages_zero", counts->zero);
 	cli_count("pages_gone", counts->gone);
+	free_report();
 	cli_count("records", pm_meter_get(&out->meter.records));
 	cli_count("bytes_out", pm_meter_get(&out->meter.bytes));
 	cli_count("blocked_us", counts->blocked_us);
@@ -241,6 +254,7 @@ run_live(struct pm_source *base, struct pm_table *since, int fd)
 	live_parse(&how, pid_text != NULL);
 	pm_older_open(&older, base, since);
 	how.older = &older;
+	how.find_free = free_is_asked() ? free_find : NULL;
 	subject = pid_text != NULL ? live_open(process(), NULL, NULL,
 	    (const char *const *)globs) : live_open(0,
 	    image_open(image_path()), image_path(), NULL);
@@ -248,6 +262,9 @@ run_live(struct pm_source *base, struct pm_table *since, int fd)
 	cli_check(pm_writer_open(&out, fd, &cli_fault));
 	cli_watch(NULL, &out.meter, 0);
 	live_run(subject, &how, &out, fd, &live);
+	if (free_is_asked() && strcmp(subject->tracking, "hash") == 0)
+		cli_warn("free pages were sent too: no tracker tells which "
+		    "of them were written since");
 	counts = (struct pm_capture_counts){ .pages = live.pages,
 	    .read = live.read, .equal = live.equal, .raw = live.raw,
 	    .zero = live.zero, .gone = live.gone, .from = live.from,
@@ -292,6 +309,9 @@ run_qemu(struct qemu_input *input, int fd)
 		.warn = warn_foreign,
 		.save = save_path != NULL ? open_save : NULL,
 		.ended = qemu_ended, .arg = input,
+		.find_free = free_is_asked() ? free_find_in_stream : NULL,
+		.find_arg = input,
+		.free_is_last = free_options.bitmap == NULL,
 	};
 	struct pm_qemu_capture_counts counts;
 	struct pm_writer out;
@@ -345,6 +365,10 @@ main(int argc, char *argv[])
 		cli_die(CLI_USAGE, "--map and --spool are for --pid");
 	cli_keep("--base", base_path);
 	cli_keep("--since", since_path);
+	if (live_options.verify && free_is_asked())
+		cli_die(CLI_USAGE, "--free-bitmap is not for --verify, which "
+		    "trusts no tracker");
+	free_parse(live_options.live);
 	fd = cli_output();
 	if (pid_text == NULL && !live_options.live &&
 	    qemu_find(&input, cli_operand()))
@@ -355,7 +379,7 @@ main(int argc, char *argv[])
 		how.base = image_open(base_path);
 	if (live_options.live)
 		return run_live(how.base, open_since(), fd);
-	source = pid_text != NULL ? open_process() : image_open(image_path());
+	source = pid_text != NULL ? open_process() : open_image();
 	how.record_size = record_size(source->page_shift);
 	how.threads = threads;
 	how.since = open_since();

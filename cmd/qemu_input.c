@@ -28,8 +28,9 @@ peek(struct qemu_input *input)
 	if (fstat(input->fd, &st) != 0)
 		cli_check(PM_ERR_READ);
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
-		got = pread(input->fd, input->seen, sizeof(input->seen),
-		    lseek(input->fd, 0, SEEK_CUR));
+		got = lseek(input->fd, 0, SEEK_CUR);
+		input->begin = got > 0 ? (uint64_t)got : 0;
+		got = pread(input->fd, input->seen, sizeof(input->seen), got);
 		input->seen_size = got > 0 ? (size_t)got : 0;
 		input->is_file = 1;
 		return;
@@ -126,6 +127,11 @@ qemu_find(struct qemu_input *input, const char *path)
 		    (unsigned)input->seen_size, &cli_fault));
 		input->fd = input->save.fd;
 		input->seen_size = 0;
+		/* What it is packed by gives it through a pipe. */
+		input->is_file &= input->save.program == 0;
+		if (input->is_file)
+			input->begin = (uint64_t)lseek(input->fd, 0,
+			    SEEK_CUR);
 	}
 	return 1;
 }

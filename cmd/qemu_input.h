@@ -17,6 +17,7 @@ struct qemu_input {
 	int fd;
 	const char *path;		/* of it */
 	int is_file;			/* one that can be looked at anywhere */
+	uint64_t begin;			/* of the stream in it */
 	int is_save;			/* of libvirt */
 	struct pm_savefile save;
 	uint8_t seen[8];		/* read already */

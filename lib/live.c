@@ -379,6 +379,8 @@ pm_live_run(struct pm_subject *subject, struct pm_stop *stop,
 
 	*counts = (struct pm_live_counts){ .share_permille = 1000 };
 	status = pm_sweep_open(&live.sweep, subject, &live.gather, fault);
+	live.sweep.find_free = opt->find_free;
+	live.sweep.find_arg = opt->find_arg;
 	if (status == PM_OK)
 		status = subject->ops->list(subject);
 	if (status == PM_OK)

@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "free.h"
 #include "older.h"
 #include "stop.h"
 #include "stream.h"
@@ -57,6 +58,8 @@ struct pm_live_options {
 	int throttle, force;
 	unsigned cpu_percent;		/* of one processor; 0: no limit */
 	enum pm_stop_then then;
+	pm_free_find *find_free;	/* as in struct pm_sweep, or NULL */
+	void *find_arg;
 	/* Called when it is known what a round has left, if not NULL. */
 	void (*told)(void *arg, const struct pm_live_counts *);
 	void *arg;

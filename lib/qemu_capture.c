@@ -298,6 +298,9 @@ pm_qemu_capture_run(int fd, const struct pm_qemu_capture_options *opt,
 	status = pm_qemu_stream_open(&cap->stream, &cap->qemu, PM_MAY_FOREIGN |
 	    (is_chained(cap) ? PM_MAY_SAVED : 0), opt->record_size,
 	    opt->since, out, fault);
+	cap->stream.find_free = opt->find_free;
+	cap->stream.find_arg = opt->find_arg;
+	cap->stream.free_is_last = opt->free_is_last;
 	if (status == PM_OK && (cap->buf == NULL ||
 	    (is_chained(cap) && cap->head == NULL) ||
 	    pm_qemu_open(&cap->qemu, opt->page_shift) != PM_OK))

@@ -13,6 +13,7 @@
 #define PM_QEMU_CAPTURE_H
 
 #include "capture.h"
+#include "free.h"
 #include "source.h"
 #include "stream.h"
 #include "table.h"
@@ -31,6 +32,18 @@ struct pm_qemu_capture_options {
 	 * all was read.
 	 */
 	struct pm_table *(*save)(const struct pm_source *);
+
+	/*
+	 * Called when the blocks of RAM are listed, to say which pages are
+	 * free: they are left out of the stream, and GONE in its end.  Or
+	 * NULL.  They have to be free from when they come first.  One that
+	 * comes again was written since and is sent, unless free_is_last:
+	 * then they are free at the end of the migration, and are left out
+	 * however often they come.
+	 */
+	pm_free_find *find_free;
+	void *find_arg;
+	int free_is_last;
 
 	/* From here on nothing is understood, and why; or NULL. */
 	void (*warn)(const char *text);

@@ -39,6 +39,7 @@ pm_qemu_stream_close(struct pm_qemu_stream *stream)
 	pm_record_free(stream->gather.rec);
 	pm_qemu_memory_close(&stream->memory);
 	pm_bitmap_close(&stream->mentioned);
+	pm_free_close(&stream->free);
 }
 
 /* The size of pages is known, if ever. */
@@ -127,6 +128,18 @@ pm_qemu_stream_bytes(struct pm_qemu_stream *stream, const uint8_t *in,
 	return status;
 }
 
+/* The blocks are known: ask what of them is free. */
+static enum pm_status
+find_free(struct pm_qemu_stream *stream)
+{
+	if (stream->find_free == NULL)
+		return PM_OK;
+	if (pm_free_open(&stream->free, &stream->source) != PM_OK)
+		return fail_system(stream);
+	return stream->find_free(stream->find_arg, &stream->source,
+	    &stream->free);
+}
+
 enum pm_status
 pm_qemu_stream_list(struct pm_qemu_stream *stream)
 {
@@ -151,6 +164,8 @@ pm_qemu_stream_list(struct pm_qemu_stream *stream)
 		    &stream->older, stream->number, stream->fault);
 	if (status == PM_OK)
 		status = pm_qemu_memory_load(&stream->memory, &stream->older);
+	if (status == PM_OK)
+		status = find_free(stream);
 	pm_record_clear(stream->gather.rec, PM_TYPE_PAGES);
 	return status;
 }
@@ -200,6 +215,20 @@ turn_to(struct pm_qemu_stream *stream, uint32_t block, uint64_t at)
 	return status;
 }
 
+/*
+ * A free page is not mentioned, and so is gone in the end.  One that comes
+ * again was written since it came first, and may be in use by then.
+ */
+static int
+is_left_out(struct pm_qemu_stream *stream, const struct pm_qemu_token *token)
+{
+	if (!pm_free_test(&stream->free, token->block, token->page))
+		return 0;
+	if (!stream->free_is_last)
+		pm_free_clear(&stream->free, token->block, token->page);
+	return 1;
+}
+
 enum pm_status
 pm_qemu_stream_page(struct pm_qemu_stream *stream,
     const struct pm_qemu_token *token)
@@ -209,6 +238,8 @@ pm_qemu_stream_page(struct pm_qemu_stream *stream,
 	struct pm_digest is = { 0, 0 }, hash;
 	enum pm_status status;
 
+	if (is_left_out(stream, token))
+		return PM_OK;
 	if (token->content != NULL)
 		is = pm_hash_content(token->content, stream->gather.page_size);
 	stream->read++;

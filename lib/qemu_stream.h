@@ -10,6 +10,7 @@
 #define PM_QEMU_STREAM_H
 
 #include "bitmap.h"
+#include "free.h"
 #include "gather.h"
 #include "older.h"
 #include "qemu.h"
@@ -32,6 +33,12 @@ struct pm_qemu_stream {
 	struct pm_bitmap mentioned;
 	uint64_t at;			/* behind the last page, of all */
 	int breaks;			/* of sections, since the last round */
+
+	/* Set by who opened it; see struct pm_qemu_capture_options. */
+	pm_free_find *find_free;
+	void *find_arg;
+	int free_is_last;
+	struct pm_free free;
 
 	uint64_t rounds, read, equal;	/* pages read; not sent as the same */
 	uint64_t written_us;		/* when foreign bytes last were */

@@ -116,6 +116,25 @@ enum pm_status pm_source_open_image(struct pm_source **, const char *path,
 enum pm_status pm_source_open_mapped(struct pm_source **, const char *path,
     struct pm_fault *);
 
+/*
+ * The memory that QEMU's migration stream (qemu.h) leaves, in a regular file
+ * from that byte on: of a page that comes several times, what came last, and
+ * zeroes where nothing came.  Its blocks of RAM are the regions.  The file is
+ * read once here, to find out where each page is, of which 8 bytes are kept
+ * if it has content; and again where pages are asked for.  fd stays the
+ * caller's, and open, and its position is neither used nor changed.
+ * page_shift is that of pages, unless the stream says another.
+ *
+ * This source is to look into: it has no device state, so that a stream
+ * made of it is no migration.  PM_ERR_CORRUPT for a file that does not begin
+ * as such a stream, PM_ERR_TRUNCATED for one that is cut, in its device
+ * state too, as far as that can be told.  PM_ERR_REFUSED, with the reason,
+ * where what stands before the device state is not understood to its end, or
+ * pages are elsewhere; of a cut stream this may be found first.
+ */
+enum pm_status pm_source_open_migration(struct pm_source **, int fd,
+    uint64_t from, unsigned page_shift, struct pm_fault *);
+
 struct pm_process_options {
 	const char *const *glob;	/* NULL-terminated names of mappings
 					   to carry, or NULL for all that are
@@ -123,6 +142,13 @@ struct pm_process_options {
 	const char *spool;		/* directory for an unnamed copy, so
 					   that the freeze ends with the copy;
 					   or NULL */
+	/*
+	 * Called when the process is frozen, and nothing was read; it may
+	 * put another source around this one, as pm_source_without does.  Or
+	 * NULL.
+	 */
+	enum pm_status (*frozen)(void *arg, struct pm_source **);
+	void *arg;
 };
 
 /*
@@ -144,6 +170,15 @@ enum pm_status pm_source_open_process(struct pm_source **, pid_t pid,
  * was, read in part.
  */
 enum pm_status pm_source_spool(struct pm_source **, const char *directory,
+    struct pm_fault *);
+
+/*
+ * A source without its free pages (free.h), which are gone: they are never
+ * read.  All else is that of the source given, which is the new one's, as is
+ * what is marked; after a failure both are as they were.
+ */
+struct pm_free;
+enum pm_status pm_source_without(struct pm_source **, struct pm_free *,
     struct pm_fault *);
 
 #endif /* PM_SOURCE_H */

@@ -102,6 +102,8 @@ pm_source_open_process(struct pm_source **source, pid_t pid,
 	if (status == PM_OK)
 		status = open_frozen(frozen, options->glob);
 	*source = &frozen->source;
+	if (status == PM_OK && options->frozen != NULL)
+		status = options->frozen(options->arg, source);
 	if (status == PM_OK && options->spool != NULL)
 		status = pm_source_spool(source, options->spool, fault);
 	if (status != PM_OK) {

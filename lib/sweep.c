@@ -45,6 +45,7 @@ pm_sweep_close(struct pm_sweep *sweep)
 	pm_bitmap_close(&sweep->pending);
 	pm_bitmap_close(&sweep->recent);
 	pm_bitmap_close(&sweep->clean);
+	pm_free_close(&sweep->free);
 	free(sweep->buf);
 	free(sweep->known);
 }
@@ -204,6 +205,31 @@ pm_sweep_list(struct pm_sweep *sweep)
 	return status;
 }
 
+/* Pages of one slice, of which those that are idle are gone. */
+static enum pm_status
+send_slice(struct pm_sweep *sweep, uint64_t page, uint64_t end)
+{
+	enum pm_status status = pm_sweep_arm_slice(sweep, page, end);
+	uint64_t idle = 0;
+
+	for (; page + idle < end && status == PM_OK;) {
+		uint64_t at = page + idle - sweep->slice;
+
+		if ((sweep->idle[at / 64] >> at % 64 & 1) != 0) {
+			idle++;
+			continue;
+		}
+		if (idle > 0)
+			status = pm_sweep_blank(sweep, PM_GONE, page, idle);
+		page += idle;
+		idle = 0;
+		if (status == PM_OK)
+			status = pm_sweep_add(sweep, page++);
+	}
+	return status == PM_OK && idle > 0 ? pm_sweep_blank(sweep, PM_GONE,
+	    page, idle) : status;
+}
+
 /* The pages that a span is of, slice by slice, as the first that is said. */
 static enum pm_status
 send_first(struct pm_sweep *sweep, uint64_t page, uint64_t end)
@@ -215,9 +241,8 @@ send_first(struct pm_sweep *sweep, uint64_t page, uint64_t end)
 
 		if (until > end)
 			until = end;
-		status = pm_sweep_ask_slice(sweep, page, until, PM_SWEEP_ARM);
-		for (; page < until && status == PM_OK; page++)
-			status = pm_sweep_add(sweep, page);
+		status = send_slice(sweep, page, until);
+		page = until;
 		if (status == PM_OK && sweep->pace != NULL)
 			sweep->pace(sweep->pace_arg);
 	}
@@ -255,6 +280,8 @@ pm_sweep_begin(struct pm_sweep *sweep, const struct pm_older *older)
 	sweep->is_first = 1;
 	if (status == PM_OK)
 		status = pm_sweep_watch(sweep);
+	if (status == PM_OK)
+		status = pm_sweep_find_free(sweep);
 	subject->ops->forget(subject);
 	if (status == PM_OK)
 		status = pm_preface_put(sweep->gather, &subject->about, older,

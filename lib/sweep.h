@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "bitmap.h"
+#include "free.h"
 #include "gather.h"
 #include "ledger.h"
 #include "older.h"
@@ -46,6 +47,17 @@ struct pm_sweep {
 	int is_still;			/* the subject stands still */
 	void (*pace)(void *arg);	/* called between slices, if not NULL */
 	void *pace_arg;
+
+	/*
+	 * Called by begin, once all is watched, to say which pages are free,
+	 * or NULL.  Those that were not written since, as far as a tracker
+	 * can be trusted, are gone in the first round.
+	 */
+	pm_free_find *find_free;
+	void *find_arg;
+	struct pm_free free;
+	uint64_t idle[PM_SWEEP_SLICE / 64];	/* free and not written, of a
+						   slice */
 
 	uint64_t again[PM_SWEEP_SLICE / 64];	/* written since, of a slice */
 	uint64_t slice;			/* first page of it */
@@ -127,6 +139,7 @@ enum pm_sweep_question {
 	PM_SWEEP_ARM,		/* forget what was written */
 	PM_SWEEP_COLLECT,	/* make it pending, and forget it */
 	PM_SWEEP_PEEK,		/* note it for the slice */
+	PM_SWEEP_TAKE,		/* the same, and forget it */
 	PM_SWEEP_TELL,		/* make it pending */
 	PM_SWEEP_CHECK,		/* nothing: is it watched? */
 };
@@ -138,6 +151,17 @@ enum pm_status pm_sweep_ask(struct pm_sweep *, struct pm_view *,
 /* The same for whatever views have of some pages. */
 enum pm_status pm_sweep_ask_slice(struct pm_sweep *, uint64_t from,
     uint64_t end, enum pm_sweep_question);
+
+/* True when a tracker does not know all that is written to a view. */
+int pm_sweep_is_doubtful(const struct pm_sweep *, const struct pm_view *);
+
+/*
+ * Have it said which pages are free; and forget what was written to pages of
+ * one slice, finding out which of them are idle.
+ */
+enum pm_status pm_sweep_find_free(struct pm_sweep *);
+enum pm_status pm_sweep_arm_slice(struct pm_sweep *, uint64_t from,
+    uint64_t end);
 
 /* All pages of a range that may hold something are pending. */
 enum pm_status pm_sweep_mark_present(struct pm_sweep *, uint64_t from,

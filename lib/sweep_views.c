@@ -55,6 +55,7 @@ pm_sweep_ask(struct pm_sweep *sweep, struct pm_view *view, uint64_t start,
 		[PM_SWEEP_ARM] = { 1, find_nothing },
 		[PM_SWEEP_COLLECT] = { 1, find_written },
 		[PM_SWEEP_PEEK] = { 0, find_again },
+		[PM_SWEEP_TAKE] = { 1, find_again },
 		[PM_SWEEP_TELL] = { 0, find_written },
 		[PM_SWEEP_CHECK] = { 0, find_nothing },
 	};
@@ -135,9 +136,8 @@ pm_sweep_look(struct pm_sweep *sweep)
 	return status;
 }
 
-/* What a tracker says of it is not all there is to say. */
-static int
-is_doubtful(const struct pm_sweep *sweep, const struct pm_view *view)
+int
+pm_sweep_is_doubtful(const struct pm_sweep *sweep, const struct pm_view *view)
 {
 	return !view->tracker->ops->is_exact || view->is_lost ||
 	    view->is_elsewhere || sweep->subject->verify;
@@ -174,7 +174,7 @@ pm_sweep_collect(struct pm_sweep *sweep)
 		if (view->tracker->ops->is_exact && !view->is_lost)
 			status = pm_sweep_ask(sweep, view, view->start,
 			    view->end, PM_SWEEP_COLLECT);
-		if (status != PM_OK || !is_doubtful(sweep, view))
+		if (status != PM_OK || !pm_sweep_is_doubtful(sweep, view))
 			continue;
 		before = sweep->pending.count;
 		status = pm_sweep_mark_present(sweep, view->first,

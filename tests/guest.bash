@@ -50,6 +50,65 @@ guest_kernel() { # DIR
 	rm -rf "$1/package"
 }
 
+# The newest kernel of that kind, packed as it comes, by which a guest unpacks
+# it and puts it at a random address.  PATTERN is an extended regular
+# expression of all that follows linux-image- in the name of a package; that
+# is of the archive that apt knows, or of another suite of the same mirror.
+# The file is printed, DIR/NAME.vmlinuz, and is found there the next time;
+# DIR/log says why there is none.
+guest_kernel_of() { # PATTERN DIR [SUITE]
+	local name work status=0
+
+	mkdir -p "$2"
+	name=$(find "$2" -maxdepth 1 -name '*.vmlinuz' -printf '%f\n' |
+	    sed 's/\.vmlinuz$//' | grep -Ex -- "$1" | sort -V | tail -n 1) || :
+	if [ -z "$name" ]; then
+		work=$(mktemp -d "$2/work.XXXXXX") || return
+		guest_fetch "$1" "$work" "${3-}" >"$2/log" 2>&1 &&
+		    name=$(cat "$work/name") &&
+		    mv "$work/vmlinuz" "$2/$name.vmlinuz" || status=1
+		rm -rf "$work"
+	fi
+	[ $status -ne 0 ] || echo "$2/$name.vmlinuz"
+	return $status
+}
+
+# Lists of another suite go to WORK, and those of the system stay as they are.
+guest_fetch() { # PATTERN WORK SUITE: make WORK/vmlinuz and WORK/name
+	local -a apt=()
+	local names name package mirror
+
+	command -v apt-get >/dev/null || return
+	if [ -n "$3" ]; then
+		# shellcheck disable=SC2016	# apt replaces it
+		mirror=$(apt-get indextargets --format '$(REPO_URI)' \
+		    'Created-By: Packages' 'Component: main' |
+		    grep -m 1 '/debian/$') || return
+		mkdir "$2/lists" "$2/cache"
+		echo "deb [arch=amd64] $mirror $3 main" >"$2/sources.list"
+		apt=(-o "Dir::Etc::SourceList=$(realpath "$2/sources.list")"
+		    -o Dir::Etc::SourceParts=-
+		    -o "Dir::State::Lists=$(realpath "$2/lists")"
+		    -o "Dir::Cache=$(realpath "$2/cache")"
+		    -o Acquire::Languages=none)
+		timeout 300 apt-get "${apt[@]}" update || return
+	fi
+	names=$(apt-cache "${apt[@]}" search --names-only \
+	    "^linux-(image|binary)-($1)\$" | cut -d' ' -f1)
+	name=$(cut -d- -f3- <<<"$names" | sort -V | tail -n 1)
+	[ -n "$name" ] || return
+	# Since 6.19 a linux-image has it come with a linux-binary.
+	package=linux-image-$name
+	! grep -qxF "linux-binary-$name" <<<"$names" ||
+	    package=linux-binary-$name
+	(cd "$2" && timeout 300 apt-get "${apt[@]}" download "$package" &&
+	    mkdir package && dpkg --fsys-tarfile ./*.deb |
+	    tar -x -C package --wildcards '*/vmlinuz*' &&
+	    find package -type f -exec mv {} vmlinuz \;) || return
+	echo "$name" >"$2/name"
+	[ -s "$2/vmlinuz" ]
+}
+
 # A kernel that unpacks itself takes seconds for that in a guest.  QEMU starts
 # what is in it as well, if a note in it says where; else it stays as it is.
 guest_unpack() { # KERNEL COPY

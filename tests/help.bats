@@ -22,6 +22,8 @@ in_source() { # PROGRAM: options in its tables
 	    shared+=("$(top)/cmd/image_options.h")
 	! grep -q LIVE_OPTIONS "$(top)/cmd/$1.c" ||
 	    shared+=("$(top)/cmd/live_options.h")
+	! grep -q FREE_OPTIONS "$(top)/cmd/$1.c" ||
+	    shared+=("$(top)/cmd/free_options.h")
 	! grep -q NET_OPTIONS "$(top)/cmd/$1.c" ||
 	    shared+=("$(top)/cmd/net_options.h")
 	cat "$(top)/cmd/$1.c" "${shared[@]}" "$(top)"/cmd/cli*.c |

@@ -9,7 +9,11 @@ layers='
 status clock bytes span pagescan size meter version kernel bucket
 kernel_portable kernel_sse2 kernel_avx2 kernel_avx512
 fault fdio hash holes outfile bitmap
-ledger procfs converge savefile
+ledger procfs converge savefile guest guest_info
+guest_space
+guest_symbols guest_pages
+guest_kernel
+guest_find
 crew cgroup guardian
 tls_keys tls_socket
 tls_peer
@@ -29,12 +33,14 @@ stream_writer core mapfile gather outline token
 image process transmit receive
 move product transmit_queue transmit_hear transmit_turn receive_queue receive_hear receive_turn
 base source target
+ram
+free
 subject
 subject_process subject_file
-held older resolve source_image source_mapped source_process source_spool target_open target_file target_table target_remap
+held older resolve source_free source_guest source_image source_mapped source_migration source_process source_spool target_open target_file target_table target_remap
 chunk preface qemu_memory
 sweep qemu_pages qemu_stream
-sweep_adopt sweep_send sweep_views sweep_settle
+sweep_adopt sweep_free sweep_send sweep_views sweep_settle
 live
 capture delta squeeze restore
 filter relay qemu_capture qemu_emit

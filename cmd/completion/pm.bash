@@ -11,7 +11,8 @@ _pm_options() { # PROGRAM: its options
 		    --region --page-size --record-size -j --threads \
 		    --live --tracker --uffd-socket --verify --max-downtime \
 		    --max-rounds --deadline --force --throttle --cgroup \
-		    --stop-command --resume-command --then --cpu-limit ;;
+		    --stop-command --resume-command --then --cpu-limit \
+		    --free-bitmap --bit-order --skip-free ;;
 	pm-delta)
 		echo --cache-size --base -d --decode --max-memory ;;
 	pm-compress)
@@ -19,8 +20,8 @@ _pm_options() { # PROGRAM: its options
 	pm-apply)
 		echo --in-place --trust-table --format --region -j --threads ;;
 	pm-info)
-		echo --list --verify --token --json --id --format --region \
-		    --page-size ;;
+		echo --list --verify --token --json --id --guest --format \
+		    --region --page-size ;;
 	pm-send)
 		echo --raw --timeout --connections --rate --count-zero \
 		    --resume --make-key --insecure --tls-psk --tls-cert \
@@ -50,9 +51,9 @@ _pm_files() { # WORD
 # Reply with what may follow an option; fail when it takes no argument.
 _pm_argument() { # OPTION WORD
 	case $1 in
-	-o | --output | --stats | --base | --since | --save-table | --id | \
+	-o | --output | --stats | --base | --since | --save-table | --id | --guest | \
 	    --port-file | --uffd-socket | --tls-psk | --tls-cert | \
-	    --tls-key | --tls-ca | --make-key)
+	    --tls-key | --tls-ca | --make-key | --free-bitmap)
 		_pm_files "$2" ;;
 	--spool)
 		_pm_as filenames
@@ -70,6 +71,10 @@ _pm_argument() { # OPTION WORD
 		esac ;;
 	-c | --codec)
 		_pm_reply -W 'zstd lz4 zlib' -- "$2" ;;
+	--bit-order)
+		_pm_reply -W 'lsb msb' -- "$2" ;;
+	--skip-free)
+		_pm_reply -W linux -- "$2" ;;
 	--page-size)
 		_pm_reply -W '4K 8K 16K 32K 64K' -- "$2" ;;
 	--tracker)
