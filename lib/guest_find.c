@@ -5,6 +5,8 @@
 
 #include "guest_kernel.h"
 
+#define WORK		(UINT64_C(256) << 20)	/* bytes read for all notes,
+						   besides the array's */
 #define NOTES_MAX	64u		/* that are looked at */
 #define WINDOW		(1u << 20)	/* bytes searched at a time, */
 #define SEARCH_STEP	(UINT64_C(64) << 20)	/* and from one end */
@@ -120,7 +122,10 @@ pm_guest_open(struct pm_guest *guest, const struct pm_guest_memory *memory,
 		    strerror(errno));
 	finder->kernel = (struct pm_guest_kernel){
 		.guest = guest, .memory = memory, .fault = fault,
-		.space = { .memory = memory, .fault = fault },
+		.space = {
+			.memory = memory, .fault = fault,
+			.work = WORK + memory->size / 4,
+		},
 	};
 	status = run(finder);
 	free(finder->window);

@@ -89,6 +89,8 @@ pm_guest_info_number(const struct pm_guest_info *info, const char *key,
 			return 0;
 		sum = sum * base + digit;
 	}
+	if (is_negative && sum > (uint64_t)INT64_MAX + 1)
+		return 0;
 	*value = is_negative ? 0 - sum : sum;
 	return 1;
 }

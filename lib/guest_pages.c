@@ -23,6 +23,7 @@ struct shape {
 	uint64_t node_data, nodes, node_zones, zones;
 	uint64_t zone, areas, area, orders, types, stats, nr_free;
 	uint64_t roots, root_count, section, section_map, section_bits;
+	int is_single;			/* node_data is the only node */
 };
 
 struct pages {
@@ -53,7 +54,7 @@ static int
 read_shape(struct shape *is, const struct pm_guest_info *info)
 {
 	uint64_t link, list, next, prev, area_list;
-	uint64_t lru_bit, private_bit, backed_bit, single = 0;
+	uint64_t lru_bit, private_bit, backed_bit;
 	const struct {
 		const char *key;
 		uint64_t *value;
@@ -100,7 +101,7 @@ read_shape(struct shape *is, const struct pm_guest_info *info)
 		if (strcmp(wanted[i].key, "LENGTH(node_data)") == 0 &&
 		    pm_guest_info_number(info, "SYMBOL(contig_page_data)", 16,
 		    &is->node_data)) {
-			single = is->nodes = 1;
+			is->is_single = 1;
 			continue;
 		}
 		if (!pm_guest_info_number(info, wanted[i].key, 10,
@@ -125,7 +126,7 @@ read_shape(struct shape *is, const struct pm_guest_info *info)
 	    is->section_bits < PM_GUEST_SHIFT + 9)
 		return 0;
 	return pm_guest_info_number(info, "SYMBOL(mem_section)", 16,
-	    &is->roots) && (single || pm_guest_info_number(info,
+	    &is->roots) && (is->is_single || pm_guest_info_number(info,
 	    "SYMBOL(node_data)", 16, &is->node_data));
 }
 
@@ -147,6 +148,13 @@ add_links(struct pages *pages, uint64_t self, const uint8_t *link)
 	pages->back += mix(pm_get_le(link + 8, 8), self);
 }
 
+/* A zone that never had pages is all zeroes, and has no lists. */
+static int
+is_list(const uint8_t *head)
+{
+	return (pm_get_le(head, 8) | pm_get_le(head + 8, 8)) != 0;
+}
+
 /* A zone: what it counts, and the heads of its lists. */
 static enum pm_status
 take_zone(struct pages *pages, uint64_t address, const uint8_t *zone)
@@ -158,8 +166,9 @@ take_zone(struct pages *pages, uint64_t address, const uint8_t *zone)
 		uint64_t at = is->areas + order * is->area, blocks;
 
 		for (unsigned type = 0; type < is->types; type++)
-			add_links(pages, address + at + type * 16,
-			    zone + at + type * 16);
+			if (is_list(zone + at + type * 16))
+				add_links(pages, address + at + type * 16,
+				    zone + at + type * 16);
 		blocks = pm_get_le(zone + at + is->types * 16, 8);
 		if (blocks > most >> PM_GUEST_SHIFT)
 			return refuse(pages, "counts more free blocks than "
@@ -174,6 +183,7 @@ take_zone(struct pages *pages, uint64_t address, const uint8_t *zone)
 	return PM_OK;
 }
 
+/* One of which there are only processors has no zones. */
 static enum pm_status
 read_node(struct pages *pages, uint64_t node)
 {
@@ -182,7 +192,7 @@ read_node(struct pages *pages, uint64_t node)
 	enum pm_status status = pm_guest_space_number(pages->space, node +
 	    is->zones, 4, &zones);
 
-	if (status == PM_OK && (zones == 0 || zones > ZONES_MAX))
+	if (status == PM_OK && zones > ZONES_MAX)
 		return PM_END;
 	for (; status == PM_OK && zones > 0; zones--, at += is->zone) {
 		status = pm_guest_space_read(pages->space, at, pages->buffer,
@@ -202,7 +212,7 @@ read_nodes(struct pages *pages)
 	unsigned nodes = 0;
 
 	*pages->why = "has zones of memory that make no sense";
-	if (is->nodes == 1)
+	if (is->is_single)
 		return read_node(pages, node);
 	for (uint64_t i = 0; i < is->nodes && status == PM_OK; i++) {
 		status = pm_guest_space_number(pages->space, is->node_data +
@@ -350,6 +360,8 @@ read_sections(struct pages *pages)
 		if (i % each == 0)
 			status = pm_guest_space_number(pages->space,
 			    is->roots + i / each * 8, 8, &root);
+		if (status == PM_OK && root == 0)
+			i += each - 1;
 		if (status != PM_OK || root == 0)
 			continue;
 		status = pm_guest_space_number(pages->space, root + i % each *

@@ -40,7 +40,17 @@ pm_guest_space_place(const struct pm_guest_space *space, uint64_t physical,
 }
 
 enum pm_status
-pm_guest_space_fetch(const struct pm_guest_space *space, uint64_t physical,
+pm_guest_space_spend(struct pm_guest_space *space, uint64_t bytes)
+{
+	if (bytes > space->work)
+		space->work = 0;
+	else
+		space->work -= bytes;
+	return space->work > 0 ? PM_OK : PM_END;
+}
+
+enum pm_status
+pm_guest_space_fetch(struct pm_guest_space *space, uint64_t physical,
     void *out, size_t size)
 {
 	const struct pm_guest_memory *memory = space->memory;
@@ -48,6 +58,10 @@ pm_guest_space_fetch(const struct pm_guest_space *space, uint64_t physical,
 
 	if (pm_guest_space_place(space, physical, &at, &left) != PM_OK ||
 	    left < size)
+		return PM_END;
+	/* A few bytes may cost a page. */
+	if (pm_guest_space_spend(space, size < PM_GUEST_PAGE ? PM_GUEST_PAGE
+	    : size) != PM_OK)
 		return PM_END;
 	return memory->read(memory->arg, at, out, size, space->fault);
 }
@@ -57,7 +71,7 @@ pm_guest_space_fetch(const struct pm_guest_space *space, uint64_t physical,
  * *table is one that it leads to.
  */
 static enum pm_status
-descend(const struct pm_guest_space *space, uint64_t address, unsigned level,
+descend(struct pm_guest_space *space, uint64_t address, unsigned level,
     uint64_t *table, uint64_t *entry)
 {
 	unsigned shift = PM_GUEST_SHIFT + (level - 1) * TABLE_SHIFT;

@@ -17,6 +17,7 @@ struct pm_guest_space {
 	struct pm_guest_part part[PM_GUEST_PARTS];
 	unsigned levels;
 	uint64_t root;			/* physical address of the tables */
+	uint64_t work;			/* bytes that may be read yet */
 
 	/* The last table of pages that was read, and what it is of. */
 	int is_read;
@@ -31,8 +32,14 @@ void pm_guest_space_split(struct pm_guest_space *, uint64_t low);
 enum pm_status pm_guest_space_place(const struct pm_guest_space *,
     uint64_t physical, uint64_t *at, uint64_t *left);
 
+/*
+ * Have so many bytes less to read, or PM_END: so all work has an end, however
+ * often tables and lists lead to the same.
+ */
+enum pm_status pm_guest_space_spend(struct pm_guest_space *, uint64_t bytes);
+
 /* Read from a physical address on; or from a virtual one. */
-enum pm_status pm_guest_space_fetch(const struct pm_guest_space *,
+enum pm_status pm_guest_space_fetch(struct pm_guest_space *,
     uint64_t physical, void *out, size_t size);
 enum pm_status pm_guest_space_read(struct pm_guest_space *, uint64_t address,
     void *out, size_t size);

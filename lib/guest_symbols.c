@@ -8,6 +8,8 @@
 #define TOKENS_SIZE	(TOKENS * 64u)	/* of all, with their ends */
 #define SYMBOLS_MAX	(4u << 20)
 #define NAME_MAX_SIZE	512u
+#define NAME_COST	64u		/* bytes that one counts for, besides
+					   its own */
 #define BUFFER		PM_GUEST_PAGE
 #define SELF		"_stext"	/* the symbol that both tell of */
 
@@ -50,7 +52,8 @@ next_byte(struct tables *tables, uint8_t *byte)
 	return status;
 }
 
-/* The next name, without its first letter, which says of what kind it is. */
+/* The next name, without its first letter, which says of what kind it is;
+   PM_END if it is longer than any. */
 static enum pm_status
 next_name(struct tables *tables, char name[NAME_MAX_SIZE])
 {
@@ -67,15 +70,18 @@ next_name(struct tables *tables, char name[NAME_MAX_SIZE])
 		const uint8_t *from;
 
 		status = next_byte(tables, &byte);
-		for (from = tables->token + tables->start[byte]; *from != '\0';
-		    from++)
+		for (from = tables->token + tables->start[byte]; *from != '\0'
+		    && size < NAME_MAX_SIZE - 1; from++)
 			if (skipped == 0)
 				skipped = 1;
-			else if (size < NAME_MAX_SIZE - 1)
+			else
 				name[size++] = (char)*from;
+		if (size == NAME_MAX_SIZE - 1)
+			return status == PM_OK ? PM_END : status;
 	}
 	name[size] = '\0';
-	return status;
+	return status == PM_OK ? pm_guest_space_spend(tables->space,
+	    NAME_COST + size) : status;
 }
 
 static enum pm_status
@@ -86,6 +92,8 @@ read_tokens(struct tables *tables, uint64_t table, uint64_t index)
 	enum pm_status status = pm_guest_space_read(tables->space, index, raw,
 	    sizeof(raw));
 
+	if (status != PM_OK)
+		return status;
 	/* Up to where there is something, for it is shorter than that. */
 	for (size_t at = 0; at < size && status == PM_OK; at += now) {
 		now = PM_GUEST_PAGE - (size_t)((table + at) % PM_GUEST_PAGE);

@@ -10,9 +10,14 @@ load live
 load peers
 load line
 load breaks
+load guest
+load qemu
+load free-guest
+load skip-free
 
 teardown() {
 	end_jobs
+	free_end
 	line_end
 	[ -z "$shm" ] || rm -rf "$shm"
 	end_started
@@ -81,4 +86,88 @@ shm=''
 		over_line strike_one --connections $((i % 3 + 2))
 	done
 	echo "# $breaks breaks"
+}
+
+# Guests of the archive's kernels, at addresses of chance and not, small and
+# large; of those that are not known, it is said so.
+@test "guests of many kernels and sizes" {
+	why=$(qemu_can) || skip "$why"
+	kernels=${PATH%%:*}/guest
+	free_prepare "${PATH%%:*}/tests/helpers/hog"
+	for from in '6\.1\.0-[0-9]*-amd64' '6\.1\.0-[0-9]*-cloud-amd64' \
+	    '6\.1\.0-[0-9]*-rt-amd64' \
+	    '6\.12\.[0-9.]*[+]deb12-amd64 bookworm-backports' \
+	    '6\.12\.[0-9.]*[+]deb12-cloud-amd64 bookworm-backports' \
+	    '6\.16\.[0-9.]*[+]deb13-cloud-amd64 trixie-backports' \
+	    '6\.19\.[0-9.]*[+]deb13-cloud-amd64 trixie-backports'; do
+		# shellcheck disable=SC2086	# a pattern and a suite
+		set -- $from
+		kernel=$(guest_kernel_of "$1" "$kernels" "${2-}")
+		for size in 400 1500 4700; do
+			echo "# $kernel, $size MiB"
+			agrees_with "$kernel" $size
+			run -1 grep -q ' shifted by 0,' info
+			rm -f ./*.mem
+		done
+		echo "# $kernel, not shifted"
+		agrees_with "$kernel" 700 nokaslr
+		grep -q ' shifted by 0,' info
+		rm -f ./*.mem
+	done
+	for from in '5\.10\.0-[0-9]*-cloud-amd64 bullseye' \
+	    '7\.[0-9.]*[+]deb14-cloud-amd64 sid'; do
+		# shellcheck disable=SC2086
+		set -- $from
+		kernel=$(guest_kernel_of "$1" "$kernels" "$2")
+		free_start strange "$kernel" 400 ''
+		free_stop strange
+		run -1 --separate-stderr pm-info --guest strange.mem
+		[[ "$stderr" == *"is not a kernel that is known here"* ]]
+		free_end strange
+	done
+	kernel=$(guest_kernel_of '6\.1\.0-[0-9]*-amd64' "$kernels")
+	free_start poisoned "$kernel" 400 page_poison=1
+	free_stop poisoned
+	run -1 --separate-stderr pm-info --guest poisoned.mem
+	[[ "$stderr" == *" poisons free pages"* ]]
+}
+
+@test "a guest without its free pages goes on for minutes" {
+	why=$(qemu_can) || skip "$why"
+	kernels=${PATH%%:*}/guest
+	guest_kernel "$kernels" || skip 'there is no kernel'
+	free_prepare "${PATH%%:*}/tests/helpers/hog"
+	make_vm
+	free_end vm
+	pm-snapshot --skip-free=linux vm.stream |
+	    pm-apply --format=qemu >free.stream
+	free_machine there "$kernels/kernel" 512 '' \
+	    -incoming 'exec:cat free.stream'
+	qemu_arrived there
+	free_cont there
+	SECONDS=0
+	while [ $SECONDS -lt 300 ]; do
+		goes_on there
+	done
+}
+
+# Stopped anywhere while it takes memory and gives it back, a guest is found
+# or, at worst, found in the middle of a change.
+@test "a busy guest is found whenever it stands" {
+	why=$(qemu_can) || skip "$why"
+	kernels=${PATH%%:*}/guest
+	guest_kernel "$kernels" || skip 'there is no kernel'
+	free_prepare "${PATH%%:*}/tests/helpers/hog"
+	free_start vm "$kernels/kernel" 512 ''
+	free_say vm 'keep 16; (while :; do hog 100; done) >/dev/null &'
+	found=0
+	for ((i = 0; i < 200; i++)); do
+		free_stop vm
+		pm-info --guest vm.mem >info 2>err && found=$((found + 1)) ||
+		    sed 's/^/# /' err
+		free_cont vm
+		sleep "0.0$((RANDOM % 90 + 10))"
+	done
+	echo "# found $found times of 200"
+	[ $found -ge 180 ]
 }

@@ -110,7 +110,8 @@ struct made {
 	uint64_t free, cache;
 	uint64_t first[MADE_ORDERS];	/* a page where such a block begins */
 
-	/* What became of reads. */
+	/* Where the memory ends, if it is cut; and what became of reads. */
+	uint64_t end;
 	uint64_t reads, strays;
 	uint64_t fails;			/* each time after so many; or 0 */
 	uint64_t bytes;			/* that were read */
@@ -226,6 +227,8 @@ made_read(void *arg, uint64_t at, void *out, size_t size,
 		return pm_fault_set(fault, PM_ERR_READ, "made", "torn");
 	if (made->form == MADE_SPLIT)
 		end = MADE_GAP_END + MADE_BYTES - MADE_LOW;
+	if (made->end > 0)
+		end = made->end;
 	if (size == 0 || at > end || size > end - at) {
 		made->strays++;
 		return PM_ERR_CORRUPT;
@@ -274,6 +277,8 @@ made_memory(struct made *made)
 
 	if (made->form == MADE_SPLIT)
 		memory.size = MADE_GAP_END + MADE_BYTES - MADE_LOW;
+	if (made->end > 0)
+		memory.size = made->end;
 	if (made->form == MADE_PARTS) {
 		memory.parts = 2;
 		memory.part[0] = (struct pm_guest_part){ 0, 0, MADE_LOW };
