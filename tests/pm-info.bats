@@ -220,7 +220,7 @@ type() {
 		[[ $(cat stats) == *"\"to\":\"$output\""* ]]
 	done
 	run -2 pm-info "${cut[@]}" stream
-	[[ ${lines[0]} == "pm-info: --region is for --id" ]]
+	[[ ${lines[0]} == "pm-info: --region is for --id and --guest" ]]
 }
 
 whole() { # FILE BYTES: its token, made of what --list says

@@ -63,7 +63,8 @@ holds(const char *name, const char *text)
 static int
 appears(const char *name)
 {
-	for (unsigned i = 0; i < HANG_MS && access(in_dir(name), F_OK) != 0; i++)
+	for (unsigned i = 0; i < HANG_MS && access(in_dir(name), F_OK) != 0;
+	    i++)
 		child_nap(1);
 	return access(in_dir(name), F_OK) == 0;
 }
