@@ -28,9 +28,9 @@ parse_bitmap(void)
 	if (path == NULL)
 		cli_die(CLI_FAILURE, "%s", strerror(errno));
 	colon = strrchr(path, ':');
-	if (access(path, F_OK) == 0 || colon == NULL || colon == path)
+	if (access(path, F_OK) == 0 || (colon == NULL && *path != '\0'))
 		return;
-	if (colon[1] == '\0')
+	if (colon == NULL || colon == path || colon[1] == '\0')
 		cli_die(CLI_USAGE, "--free-bitmap: %s: not FILE or "
 		    "FILE:REGION", path);
 	*colon = '\0';
@@ -74,19 +74,19 @@ free_is_asked(void)
 static enum pm_status
 find_in_guest(struct pm_source *source, struct pm_free *marks)
 {
-	struct pm_fault fault = { .error = 0 };
+	struct pm_fault why = { .error = 0 };
 	struct pm_guest guest;
 	struct pm_ram ram;
 	enum pm_status status = pm_source_guest_find(source, &guest, &ram,
-	    &fault);
+	    &why);
 
 	if (status == PM_ERR_REFUSED) {
-		cli_warn(SENT "%s", fault.text);
+		cli_warn(SENT "%s", why.text);
 		return PM_OK;
 	}
 	if (status != PM_OK)
-		return pm_fault_set(&cli_fault, status, fault.subject, "%s",
-		    fault.text);
+		return pm_fault_set(&cli_fault, status, why.subject, "%s",
+		    why.text);
 	if (pm_source_guest_mark(&guest, &ram, marks) != PM_OK)
 		status = pm_fault_set(&cli_fault, PM_ERR_SYSTEM, NULL, "%s",
 		    strerror(errno));
@@ -137,23 +137,51 @@ find_all(struct pm_source *source, const struct pm_source *within,
 	return status;
 }
 
+/* Both were read from the same file, and it may have changed in between. */
+static int
+is_same(const struct pm_source *a, const struct pm_source *b)
+{
+	if (a->regions != b->regions || a->page_shift != b->page_shift)
+		return 0;
+	for (uint32_t i = 0; i < a->regions; i++)
+		if (a->region[i].key != b->region[i].key ||
+		    a->region[i].length != b->region[i].length)
+			return 0;
+	return 1;
+}
+
+/* What is wrong with a stream is told when it is sent. */
+static struct pm_fault fault;
+
+static struct pm_source *
+look_into(const struct qemu_input *input, const struct pm_source *within)
+{
+	struct pm_source *source = NULL;
+	enum pm_status status = guest_open_stream(&source, input, &fault);
+
+	if (status == PM_OK && !is_same(source, within)) {
+		(void)pm_fault_set(&fault, PM_ERR_REFUSED, NULL,
+		    "the migration stream changed while it was read");
+		source->ops->close(source);
+		source = NULL;
+	}
+	if (source == NULL)
+		cli_warn(SENT "%s", fault.text);
+	return source;
+}
+
 enum pm_status
 free_find_in_stream(void *arg, const struct pm_source *within,
     struct pm_free *marks)
 {
-	const struct qemu_input *input = arg;
-	struct pm_source *source = NULL;
-	enum pm_status status = PM_OK;
+	struct pm_source *source = free_options.guest != NULL
+	    ? look_into(arg, within) : NULL;
+	enum pm_status status = find_all(source, within, marks);
 
-	if (free_options.guest != NULL)
-		status = guest_open_stream(&source, input);
-	if (status == PM_ERR_REFUSED) {
-		cli_warn(SENT "%s", cli_fault.text);
-		cli_fault = (struct pm_fault){ .error = 0 };
-		status = PM_OK;
-	}
-	if (status == PM_OK)
-		status = find_all(source, within, marks);
+	if (status == PM_OK && source != NULL &&
+	    (status = source->ops->done(source)) != PM_OK)
+		(void)pm_fault_set(&cli_fault, status, fault.subject, "%s",
+		    fault.text);
 	if (source != NULL)
 		source->ops->close(source);
 	return status;

@@ -13,7 +13,7 @@
  * is in no file, or packed.  The input stays open, and where it is.
  */
 enum pm_status guest_open_stream(struct pm_source **,
-    const struct qemu_input *);
+    const struct qemu_input *, struct pm_fault *);
 
 /* The file at path, an image or a migration stream, or exit. */
 struct pm_source *guest_open(const char *path);

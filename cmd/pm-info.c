@@ -35,7 +35,7 @@ static struct poptOption options[] = {
 	{ "guest", '\0', POPT_ARG_STRING, &guest_path, 0,
 	    "show the Linux guest whose memory FILE is, and what is free",
 	    "FILE" },
-	IMAGE_OPTIONS("of the image: auto, raw, core, mapped-ram, qemu (auto)"),
+	IMAGE_OPTIONS("of FILE: auto, raw, core, mapped-ram, of a guest qemu (auto)"),
 	POPT_TABLEEND
 };
 
@@ -428,6 +428,8 @@ main(int argc, char *argv[])
 	if (is_image && cli_operand() != NULL)
 		cli_die(CLI_USAGE, "%s: %s reads an image and no stream",
 		    cli_operand(), id_path != NULL ? "--id" : "--guest");
+	if (guest_path != NULL && (list || verify))
+		cli_die(CLI_USAGE, "--list and --verify are for streams");
 	if (!is_image && image_options.regions != NULL)
 		cli_die(CLI_USAGE, "--region is for --id and --guest");
 	if (token && (list || verify || is_image))

@@ -365,10 +365,10 @@ main(int argc, char *argv[])
 		cli_die(CLI_USAGE, "--map and --spool are for --pid");
 	cli_keep("--base", base_path);
 	cli_keep("--since", since_path);
+	free_parse(live_options.live);
 	if (live_options.verify && free_is_asked())
 		cli_die(CLI_USAGE, "--free-bitmap is not for --verify, which "
 		    "trusts no tracker");
-	free_parse(live_options.live);
 	fd = cli_output();
 	if (pid_text == NULL && !live_options.live &&
 	    qemu_find(&input, cli_operand()))

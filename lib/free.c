@@ -54,9 +54,12 @@ static enum pm_status
 set_run(struct pm_free *marks, uint32_t region, uint64_t page, uint64_t pages)
 {
 	struct pm_bitmap *map = &marks->map[region];
-	uint64_t bits = map->bits, before;
+	uint64_t bits, before;
 	enum pm_status status;
 
+	if (region >= marks->regions)
+		return PM_OK;
+	bits = map->bits;
 	if (map->size == 0 && (status = pm_bitmap_open(map, bits)) != PM_OK) {
 		map->bits = bits;
 		return status;

@@ -144,6 +144,7 @@ find_symbols(struct pm_guest_kernel *kernel)
 		[PM_GUEST_CPU_IDS] = "nr_cpu_ids",
 		[PM_GUEST_POISON_EARLY] = "_page_poisoning_enabled_early",
 		[PM_GUEST_POISON] = "_page_poisoning_enabled",
+		[PM_GUEST_INIT_ON_FREE] = "init_on_free",
 	};
 	const char *why;
 	enum pm_status status;
@@ -155,8 +156,8 @@ find_symbols(struct pm_guest_kernel *kernel)
 	if (status != PM_OK)
 		return status == PM_END ? refuse(kernel, 4, why) : status;
 	for (unsigned i = 0; i < PM_GUEST_SYMBOLS; i++)
-		if (kernel->symbol[i].address == 0 && i != PM_GUEST_POISON &&
-		    i != PM_GUEST_POISON_EARLY)
+		if (kernel->symbol[i].address == 0 &&
+		    i < PM_GUEST_POISON_EARLY)
 			return refuse(kernel, 4,
 			    "has not the symbols that are looked for");
 	return PM_OK;
@@ -192,11 +193,15 @@ check_name(struct pm_guest_kernel *kernel)
 	return status;
 }
 
-/* It is up, and has not crashed, and what it frees may be read as zeroes. */
+/*
+ * It is up, and has not crashed, and does not look at what it frees.  One that
+ * zeroes it has zeroes there anyway, and counts on them: memory that is given
+ * to it again need not be zeroes, where nothing is told of a page.
+ */
 static enum pm_status
 check_state(struct pm_guest_kernel *kernel)
 {
-	uint64_t state, panic, early, poison;
+	uint64_t state, panic, early, poison, zeroes;
 	enum pm_status status = check_name(kernel);
 
 	if (status == PM_OK)
@@ -207,6 +212,8 @@ check_state(struct pm_guest_kernel *kernel)
 		status = get(kernel, PM_GUEST_POISON_EARLY, 1, &early);
 	if (status == PM_OK)
 		status = get(kernel, PM_GUEST_POISON, 4, &poison);
+	if (status == PM_OK)
+		status = get(kernel, PM_GUEST_INIT_ON_FREE, 4, &zeroes);
 	if (status == PM_END)
 		return refuse(kernel, 6, "has symbols that are not there");
 	if (status == PM_OK && panic != NO_PROCESSOR)
@@ -216,6 +223,9 @@ check_state(struct pm_guest_kernel *kernel)
 	if (status == PM_OK && (early != 0 || poison != 0))
 		return refuse(kernel, 6, "poisons free pages, and looks "
 		    "whether they stay so");
+	if (status == PM_OK && zeroes != 0)
+		return refuse(kernel, 6, "zeroes free pages itself, and "
+		    "counts on it");
 	return status;
 }
 
@@ -344,8 +354,15 @@ find_pages(struct pm_guest_kernel *kernel)
 	guest->free = guest->cache = 0;
 	memset(guest->blocks, 0, sizeof(guest->blocks));
 	pm_bitmap_clear_all(&guest->map);
+	kernel->space.reads_high = 0;
 	status = pm_guest_pages_read(guest, &kernel->space, &kernel->info,
 	    &kernel->ram, processors, &why);
+	/* What is in it, and makes sense, shows that it is there. */
+	if (status == PM_OK && kernel->memory->parts == 0 &&
+	    kernel->space.parts > 1 && !kernel->space.reads_high) {
+		status = PM_END;
+		why = "has nothing that shows where its RAM above 4 GiB is";
+	}
 	if (status == PM_OK && guest->free > guest->total) {
 		status = PM_END;
 		why = "has more free pages than pages";

@@ -18,8 +18,11 @@ enum pm_guest_kernel_symbol {
 	PM_GUEST_RAM_MAP,
 	PM_GUEST_TOTAL_PAGES,
 	PM_GUEST_CPU_IDS,
+
+	/* Not all kernels have these. */
 	PM_GUEST_POISON_EARLY,
 	PM_GUEST_POISON,
+	PM_GUEST_INIT_ON_FREE,
 	PM_GUEST_SYMBOLS,
 };
 

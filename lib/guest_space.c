@@ -63,6 +63,7 @@ pm_guest_space_fetch(struct pm_guest_space *space, uint64_t physical,
 	if (pm_guest_space_spend(space, size < PM_GUEST_PAGE ? PM_GUEST_PAGE
 	    : size) != PM_OK)
 		return PM_END;
+	space->reads_high |= physical >= FOUR_GIB;
 	return memory->read(memory->arg, at, out, size, space->fault);
 }
 

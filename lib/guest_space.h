@@ -18,6 +18,7 @@ struct pm_guest_space {
 	unsigned levels;
 	uint64_t root;			/* physical address of the tables */
 	uint64_t work;			/* bytes that may be read yet */
+	int reads_high;			/* some were above 4 GiB */
 
 	/* The last table of pages that was read, and what it is of. */
 	int is_read;

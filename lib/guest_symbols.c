@@ -53,7 +53,7 @@ next_byte(struct tables *tables, uint8_t *byte)
 }
 
 /* The next name, without its first letter, which says of what kind it is;
-   PM_END if it is longer than any. */
+   PM_END if it is longer than any, or empty. */
 static enum pm_status
 next_name(struct tables *tables, char name[NAME_MAX_SIZE])
 {
@@ -77,8 +77,10 @@ next_name(struct tables *tables, char name[NAME_MAX_SIZE])
 			else
 				name[size++] = (char)*from;
 		if (size == NAME_MAX_SIZE - 1)
-			return status == PM_OK ? PM_END : status;
+			break;
 	}
+	if (status == PM_OK && (size == 0 || size == NAME_MAX_SIZE - 1))
+		return PM_END;
 	name[size] = '\0';
 	return status == PM_OK ? pm_guest_space_spend(tables->space,
 	    NAME_COST + size) : status;

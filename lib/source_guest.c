@@ -96,7 +96,7 @@ next_data(void *arg, uint64_t at)
 {
 	struct memory *memory = arg;
 	uint64_t page = at >> PM_GUEST_SHIFT;
-	struct pm_span span;
+	struct pm_span span = { PM_SPAN_GONE, 1 };
 
 	while (page < memory->ram->pages) {
 		uint32_t region;
@@ -110,11 +110,26 @@ next_data(void *arg, uint64_t at)
 	return page << PM_GUEST_SHIFT;
 }
 
+/* True when it has no byte in common with those before it. */
+static int
+is_apart(const struct pm_source *source, uint32_t number)
+{
+	const struct pm_region *region = &source->region[number];
+
+	for (uint32_t i = 0; i < number; i++) {
+		const struct pm_region *other = &source->region[i];
+
+		if (region->address < other->address + other->length &&
+		    other->address < region->address + region->length)
+			return 0;
+	}
+	return 1;
+}
+
 /* Regions with addresses are the machine's own map, if they are one. */
 static int
 has_places(const struct pm_source *source)
 {
-	uint64_t end = 0;
 	int any = 0;
 
 	if (source->mappings > 0 || source->regions > PM_GUEST_PARTS)
@@ -122,11 +137,10 @@ has_places(const struct pm_source *source)
 	for (uint32_t i = 0; i < source->regions; i++) {
 		const struct pm_region *region = &source->region[i];
 
-		if (region->address < end || region->address % PM_GUEST_PAGE
-		    != 0 || region->length > UINT64_MAX / 2 ||
-		    region->address > UINT64_MAX / 2)
+		if (region->address % PM_GUEST_PAGE != 0 ||
+		    region->length > UINT64_MAX / 2 ||
+		    region->address > UINT64_MAX / 2 || !is_apart(source, i))
 			return 0;
-		end = region->address + region->length;
 		any |= region->address != 0;
 	}
 	return any;

@@ -117,7 +117,8 @@ keep_clean(struct pm_sweep *sweep, struct pm_view *view, uint64_t from,
 	struct find find = { .sweep = sweep, .view = view };
 	enum pm_status status = PM_OK;
 
-	if (!pm_sweep_is_doubtful(sweep, view)) {
+	if (!pm_sweep_is_doubtful(sweep, view) && (!view->has_file ||
+	    !view->map.shared || view->tracker->ops->remembers)) {
 		if (!view->has_file)
 			return PM_OK;
 		status = view->tracker->ops->unwritten(view->tracker,

@@ -36,6 +36,8 @@ struct pm_tracker_ops {
 					   should stand still meanwhile */
 	int is_exact;			/* told pages were written; those of
 					   others only may have been */
+	int remembers;			/* pages of a file, shared, that left
+					   memory and came back, too */
 	/*
 	 * Begin to look: where pages can be asked for only all at once, it
 	 * is done here.  NULL if not.

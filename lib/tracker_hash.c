@@ -42,7 +42,7 @@ close_hash(struct pm_tracker *tracker)
 }
 
 static const struct pm_tracker_ops hash_ops = {
-	"hash", 0, 0, NULL, watch, written, unwritten, close_hash
+	"hash", 0, 0, 0, NULL, watch, written, unwritten, close_hash
 };
 
 enum pm_status

@@ -202,7 +202,7 @@ close_soft(struct pm_tracker *tracker)
 }
 
 static const struct pm_tracker_ops soft_ops = {
-	"soft-dirty", 0, 1, begin, watch, written, unwritten, close_soft
+	"soft-dirty", 0, 1, 0, begin, watch, written, unwritten, close_soft
 };
 
 static enum pm_status

@@ -145,7 +145,7 @@ close_uffd(struct pm_tracker *tracker)
 }
 
 static const struct pm_tracker_ops uffd_ops = {
-	"uffd", 1, 1, NULL, watch, written, unwritten, close_uffd
+	"uffd", 1, 1, 1, NULL, watch, written, unwritten, close_uffd
 };
 
 static enum pm_status

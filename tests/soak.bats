@@ -126,10 +126,21 @@ shm=''
 		free_end strange
 	done
 	kernel=$(guest_kernel_of '6\.1\.0-[0-9]*-amd64' "$kernels")
-	free_start poisoned "$kernel" 400 page_poison=1
-	free_stop poisoned
-	run -1 --separate-stderr pm-info --guest poisoned.mem
-	[[ "$stderr" == *" poisons free pages"* ]]
+	for option in page_poison=1 init_on_free=1; do
+		free_start vm "$kernel" 400 $option
+		free_stop vm
+		run -1 --separate-stderr pm-info --guest vm.mem
+		[[ "$stderr" =~ \ (poisons|zeroes)\ free\ pages ]]
+		free_end vm
+	done
+	# Nodes, zones that are empty, huge pages, and what looks at pages.
+	for options in numa=fake=3 'movablecore=400M crashkernel=128M' \
+	    'hugepages=100 hugetlb_free_vmemmap=on' \
+	    'slub_debug=FZP page_owner=on'; do
+		echo "# $options"
+		agrees_with "$kernel" 1200 "$options"
+		rm -f ./*.mem
+	done
 }
 
 @test "a guest without its free pages goes on for minutes" {

@@ -349,6 +349,10 @@ test_unreadable(void)
 	    marks.pages == 1);
 	CHECK(pm_free_set_ram(&marks, &ram, UINT64_MAX, 1) == PM_OK);
 	CHECK(!pm_free_test(&marks, 1, 0) && !pm_free_test(&marks, 0, 0));
+	/* A line of more regions than the marks are for. */
+	ram.piece[0].region = 5;
+	CHECK(pm_free_set_ram(&marks, &ram, 0, 7) == PM_OK &&
+	    !pm_free_test(&marks, 5, 0));
 	pm_free_close(&marks);
 	pm_free_close(&marks);
 	pm_ram_close(&ram);
