@@ -41,7 +41,7 @@ UNIT     = $(patsubst %.c,$B/%,$(sort $(wildcard tests/unit/*.c)))
 WAITING  = $(addprefix $B/tests/unit/,cgroup freeze guardian inject \
            inject_death inject_signal session session_receiver session_sender uninjected)
 BENCH    = $(patsubst %.c,$B/%,$(sort $(wildcard bench/*.c)))
-REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec qemu wire)
+REPLAY   = $(addprefix $B/tests/fuzz/replay-,stream xbzrle codec qemu wire guest)
 HELPERS  = $(patsubst %.c,$B/%,$(sort $(wildcard tests/helpers/*.c)))
 PAGES    = $(sort $(wildcard man/*.[157]))
 SCRIPTS  = $(sort $(wildcard tests/*.sh tests/fuzz/*.sh examples/*.sh bench/*.sh)) .ci/run

@@ -59,7 +59,7 @@ check_release(struct pm_guest_kernel *kernel)
 		digits = strspn(text + strlen(KNOWN), "0123456789");
 	for (size_t i = 0; i < digits && i < 4; i++)
 		minor = minor * 10 + (unsigned)(text[strlen(KNOWN) + i] - '0');
-	if (digits == 0 || minor > MINOR_MAX)
+	if (digits == 0 || digits > 4 || minor > MINOR_MAX)
 		return refuse(kernel, 2, "is not a kernel that is known here: "
 		    "those are 6.0 to 6.19");
 	return PM_OK;

@@ -239,6 +239,14 @@ is_ram(struct pages *pages, uint64_t from, uint64_t end)
 	    ram->range[pages->range].end >= end << PM_GUEST_SHIFT;
 }
 
+/* Nobody has it, as far as a page tells. */
+static int
+is_unused(const struct shape *is, const uint8_t *is_page)
+{
+	return pm_get_le(is_page + is->count, 4) == 0 &&
+	    (pm_get_le(is_page + is->flags, 8) & is->in_use) == 0;
+}
+
 static enum pm_status
 take_block(struct pages *pages, uint64_t page, const uint8_t *is_page)
 {
@@ -247,8 +255,7 @@ take_block(struct pages *pages, uint64_t page, const uint8_t *is_page)
 	uint64_t order = pm_get_le(is_page + is->private, 8), size, at, left;
 
 	if (order >= is->orders || page % (UINT64_C(1) << order) != 0 ||
-	    pm_get_le(is_page + is->count, 4) != 0 ||
-	    (pm_get_le(is_page + is->flags, 8) & is->in_use) != 0)
+	    !is_unused(is, is_page))
 		return refuse(pages, "has a free block that makes no sense");
 	size = UINT64_C(1) << order;
 	if (!is_ram(pages, page, page + size) || pm_guest_space_place(
@@ -287,9 +294,11 @@ take_page(struct pages *pages, uint64_t page, const uint8_t *is_page)
 	const struct shape *is = &pages->is;
 	int is_buddy = pm_get_le(is_page + is->mapcount, 4) == is->buddy;
 
+	if (page < pages->busy_until && is_buddy)
+		return refuse(pages, "has a free block within another");
 	if (page < pages->busy_until)
-		return is_buddy ? refuse(pages, "has a free block within "
-		    "another") : PM_OK;
+		return is_unused(is, is_page) ? PM_OK : refuse(pages,
+		    "has a page in use within a free block");
 	if (is_buddy) {
 		pages->in_cache = 0;
 		return take_block(pages, page, is_page);

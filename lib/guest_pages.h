@@ -8,7 +8,8 @@
  * Here the array is read once, from one end to the other, and what it says
  * is held against zones and lists: all blocks of a size are as many as the
  * zones count; all links lead to blocks and back; no block lies in another,
- * or outside of RAM; and the free pages are about as many as they should be.
+ * or outside of RAM, or has a page in use; and the free pages are about as
+ * many as they should be.
  *
  * Links are compared as sets of pairs, each by the sum of its hashes: those
  * of every node with the next one must be those of every node's previous

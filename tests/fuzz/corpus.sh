@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Write the corpus of a fuzz target into a directory, as bytes: the texts in
 # corpus/ and, for streams, the golden ones.
-# usage: corpus.sh stream|xbzrle|codec|qemu|wire DIRECTORY
+# usage: corpus.sh stream|xbzrle|codec|qemu|wire|guest DIRECTORY
 set -e
 here=$(dirname "$0")
 mkdir -p "$2"

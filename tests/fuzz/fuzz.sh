@@ -8,7 +8,7 @@ dir=build/fuzz
 flags='-O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all'
 
 make -s B="$dir" CC=clang HARDEN= LDHARD= CFLAGS="$flags" "$dir/libpm.a"
-for target in stream xbzrle codec qemu wire; do
+for target in stream xbzrle codec qemu wire guest; do
 	make -s B="$dir" CC=clang HARDEN= LDHARD= CFLAGS="$flags" \
 	    "$dir/tests/fuzz/$target.o"
 	clang++ -fsanitize=address,undefined,fuzzer -o "$dir/$target" \

@@ -52,6 +52,7 @@ enum {
 	MADE_CPUS	= 0x410808,
 	MADE_EARLY	= 0x41080c,
 	MADE_POISON	= 0x410810,
+	MADE_ZEROES	= 0x410814,
 	MADE_TOTAL	= 0x410818,
 	MADE_RAM_MAP	= 0x410820,	/* a pointer to */
 	MADE_E820	= 0x410ff8,	/* which crosses a page, too */
@@ -61,6 +62,8 @@ enum {
 	MADE_SECTIONS	= 0x605000,	/* a page for each root */
 	MADE_ARRAY	= 0x620000,	/* of pages, in a mixed order */
 	MADE_END	= 0x660000,
+	MADE_ARRAY_HIGH	= 0xff0000,	/* of those above 4 GiB, up to the
+					   end of RAM */
 };
 
 /* What the structures look like, as VMCOREINFO tells. */
@@ -87,6 +90,30 @@ enum {
 };
 #define BUDDY		UINT32_C(0xffffff7f)	/* -129 */
 
+/* What all of it is made of, without most zeroes. */
+static const struct {
+	uint64_t from, end;
+	unsigned step;			/* one word of so many */
+} made_area[] = {
+	{ MADE_PLAIN, MADE_PLAIN + 2048, 7 },
+	{ MADE_ELF, MADE_ELF + 2048, 7 },
+	{ MADE_COUNT, MADE_COUNT + 16, 1 },
+	{ MADE_NAMES, MADE_NAMES + 512, 7 },
+	{ MADE_TOKENS, MADE_TOKENS + 512, 7 },
+	{ MADE_INDEX, MADE_INDEX + 512, 7 },
+	{ MADE_OFFSETS, MADE_OFFSETS + 40, 1 },
+	{ MADE_TABLES, MADE_TABLES + 12 * 4096, 61 },
+	{ MADE_UTS, MADE_UTS + 256, 7 },
+	{ MADE_STATE, MADE_E820 + 160, 13 },
+	{ MADE_NODE_DATA, MADE_NODE_DATA + 64, 1 },
+	{ MADE_NODE, MADE_NODE + 8192, 13 },
+	{ MADE_ROOTS, MADE_ROOTS + 256, 5 },
+	{ MADE_SECTIONS, MADE_SECTIONS + 8192, 61 },
+	{ MADE_ARRAY, MADE_END, 401 },
+	{ MADE_ARRAY_HIGH, MADE_BYTES, 401 },
+};
+#define MADE_AREAS	(sizeof(made_area) / sizeof(made_area[0]))
+
 enum made_form { MADE_WHOLE, MADE_SPLIT, MADE_PARTS };
 
 struct made {
@@ -94,6 +121,7 @@ struct made {
 	enum made_form form;
 	unsigned levels;		/* of page tables */
 	unsigned nodes;
+	int is_low;			/* no part of the array is above */
 	int is_unsigned;		/* the offsets of symbols, as in 6.15 */
 	uint64_t seed;
 
@@ -168,17 +196,22 @@ made_page(const struct made *made, uint64_t page)
 	return made->array + made_frame(made, page) * PAGE_SIZE_OF;
 }
 
-/* A page of the array is of 64 pages; it stands somewhere among the others. */
+/*
+ * A page of the array is of 64 pages.  It stands somewhere among the others;
+ * or, as Linux does it, where the pages are.
+ */
 static inline uint64_t
-made_array_page(uint64_t number)
+made_array_page(const struct made *made, uint64_t number)
 {
-	return MADE_ARRAY + number * 37 % (MADE_PAGES / 64) * 4096;
+	return made_is_high(made, number * 64) && !made->is_low
+	    ? MADE_ARRAY_HIGH + (MADE_PAGES / 64 - 1 - number) * 4096
+	    : MADE_ARRAY + number * 37 % (MADE_PAGES / 64) * 4096;
 }
 
 static inline uint8_t *
 made_page_at(struct made *made, uint64_t page)
 {
-	return made->ram + made_array_page(page / 64) + page % 64 *
+	return made->ram + made_array_page(made, page / 64) + page % 64 *
 	    PAGE_SIZE_OF;
 }
 

@@ -14,7 +14,7 @@
 
 #include "made_layout.h"
 
-#define MADE_SYMBOLS	10u
+#define MADE_SYMBOLS	11u
 
 static const char made_note_lines[] =
 	"PAGESIZE=4096\n"
@@ -208,6 +208,7 @@ made_write_symbols(struct made *made)
 		{ "Bnr_cpu_ids", MADE_CPUS },
 		{ "D_page_poisoning_enabled_early", MADE_EARLY },
 		{ "D_page_poisoning_enabled", MADE_POISON },
+		{ "Dinit_on_free", MADE_ZEROES },
 	};
 	uint8_t *to = made->ram + MADE_NAMES;
 
