@@ -22,6 +22,8 @@
 #define PAGE		4096u
 #define MOST		700000u		/* pages of a line */
 #define SEEDS		200
+/* Of a process, whose bitmap has to fit where addresses are short. */
+#define SPACE_SHIFT	(sizeof(void *) < 8 ? 36 : 47)
 
 static uint64_t state;
 static struct pm_fault fault;
@@ -140,14 +142,14 @@ draw_source(void)
 	memset(random_region, 0, sizeof(random_region));
 	if (below(2) == 0) {
 		source.regions = 1;
-		random_region[0].length = UINT64_C(1) << 47;
+		random_region[0].length = UINT64_C(1) << SPACE_SHIFT;
 		source.mappings = 1 + below(20);
 		source.mapping = random_mapping;
 		for (size_t i = 0; i < source.mappings; i++) {
 			random_mapping[i] = mapping(at, 1 + below(200),
 			    below(3000), "/a");
 			at = random_mapping[i].end / PAGE + below(3) *
-			    below(UINT64_C(1) << 29);
+			    below(UINT64_C(1) << (SPACE_SHIFT - 18));
 			if (below(4) == 0)
 				random_mapping[i].flags = 0;
 		}
