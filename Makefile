@@ -134,7 +134,7 @@ unit: $(UNIT) ## run the library's tests
 for_tests: built examples/zero.c
 
 bats: for_tests ## run the tests of the programs
-	PM_BUILD=$(abspath $B) bats $(BATS)
+	PM_BUILD=$(abspath $B) bats --timing $(BATS)
 
 layers: ## check that no file includes above its layer
 	tests/layers.sh

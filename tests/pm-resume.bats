@@ -98,8 +98,9 @@ survives() { # ADDRESS CONNECTIONS INPUT
 		pm-send --reconnect 20s --rate 40M unix:s <big.pms 3>&- &
 		sender=$!
 		until_true size_is_above out "$bytes"
-		# In this order, for the receiver would end by itself.
-		kill -9 "$receiver" "$sender"
+		# Each would end by itself without the other.
+		kill -STOP "$sender" "$receiver"
+		kill -9 "$sender" "$receiver"
 		ends_with 137 "$sender"
 		ends_with 137 "$receiver"
 	done

@@ -10,6 +10,13 @@
 
 #include <stdio.h>
 
+/* Where each access is checked, one of so many is tried. */
+#ifdef __SANITIZE_ADDRESS__
+#define CHECK_STRIDE	7u
+#else
+#define CHECK_STRIDE	1u
+#endif
+
 static int check_run, check_failed;
 
 #define CHECK(condition) do {						\

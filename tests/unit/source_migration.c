@@ -432,7 +432,7 @@ test_flips(void)
 
 	put_small();
 	write_file(0, m.size);
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < 20000 / CHECK_STRIDE; i++) {
 		size_t heads = 160, size = i % 2 == 0 ? heads : m.size;
 		struct pm_source *source = NULL;
 		unsigned flips = 1 + (unsigned)chance(3);
