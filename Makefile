@@ -115,10 +115,9 @@ BUILD    = $(MAKE) -s -j$(CPUS)
 
 check: ## run every test
 	$(BUILD) built
-	$(MAKE) layers lint
 	@$(MAKE) bats >$B/bats.tap 2>&1 & beside=$$!; \
 	    trap 'kill $$beside' HUP INT TERM; \
-	    $(MAKE) warnings unit replay asan tsan portable; status=$$?; \
+	    $(MAKE) layers lint warnings unit replay asan tsan portable; status=$$?; \
 	    wait $$beside || status=$$?; cat $B/bats.tap; exit $$status
 
 built: all $(UNIT) $(HELPERS) $(REPLAY) $B/tests/golden/make

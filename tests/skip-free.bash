@@ -36,7 +36,6 @@ agrees() { # ZONEINFO KIB KIB
 
 # The guest goes on, uses most of its memory anew, and nothing is wrong.
 goes_on() { # NAME
-	free_keeps "$1"
 	free_say "$1" 'hog 380 2'
 	free_keeps "$1"
 	free_say "$1" 'ls -lR /proc/1 /sys/kernel >/dev/null; dmesg' >dmesg
