@@ -90,8 +90,10 @@ find_in_guest(struct pm_source *source, struct pm_free *marks)
 	if (pm_source_guest_mark(&guest, &ram, marks) != PM_OK)
 		status = pm_fault_set(&cli_fault, PM_ERR_SYSTEM, NULL, "%s",
 		    strerror(errno));
-	cli_say("Linux %s has %llu pages, and %llu are free", guest.release,
-	    (unsigned long long)guest.total, (unsigned long long)guest.free);
+	else
+		cli_say("Linux %s has %llu pages, and %llu are free",
+		    guest.release, (unsigned long long)guest.total,
+		    (unsigned long long)guest.free);
 	pm_guest_close(&guest);
 	pm_ram_close(&ram);
 	return status;

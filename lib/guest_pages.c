@@ -49,6 +49,22 @@ refuse(const struct pages *pages, const char *why)
 	return PM_END;
 }
 
+/* Parts lie within what they are parts of. */
+static int
+is_sound(const struct shape *is)
+{
+	return is->page >= PAGE_MIN && is->page % 8 == 0 &&
+	    STEP % is->page == 0 && is->flags <= is->page - 8 &&
+	    is->count <= is->page - 4 && is->mapcount <= is->page - 4 &&
+	    is->private <= is->page - 8 && is->mapping <= is->page - 8 &&
+	    is->link <= is->page - 16 && is->orders > 0 &&
+	    is->area == is->types * 16 + 8 &&
+	    is->areas + is->orders * is->area <= is->zone &&
+	    is->stats + is->nr_free * 8 + 8 <= is->zone &&
+	    is->section >= 16 && is->section_map + 8 <= is->section &&
+	    is->section_bits >= PM_GUEST_SHIFT + 9;
+}
+
 /* All that has to be there: how it is written, and what it may be. */
 static int
 read_shape(struct shape *is, const struct pm_guest_info *info)
@@ -113,17 +129,7 @@ read_shape(struct shape *is, const struct pm_guest_info *info)
 	    UINT64_C(1) << backed_bit | is->head;
 	is->buddy &= UINT32_MAX;
 	/* Both say the same: a page of a large one, or a link. */
-	if (link != is->link || list != 16 || prev != 8 ||
-	    is->page < PAGE_MIN || is->page % 8 != 0 ||
-	    is->flags > is->page - 8 || is->count > is->page - 4 ||
-	    is->mapcount > is->page - 4 || is->private > is->page - 8 ||
-	    is->mapping > is->page - 8 || is->link > is->page - 16 ||
-	    STEP % is->page != 0 ||
-	    is->area != is->types * 16 + 8 || is->orders == 0 ||
-	    is->areas + is->orders * is->area > is->zone ||
-	    is->stats + is->nr_free * 8 + 8 > is->zone ||
-	    is->section < 16 || is->section_map + 8 > is->section ||
-	    is->section_bits < PM_GUEST_SHIFT + 9)
+	if (link != is->link || list != 16 || prev != 8 || !is_sound(is))
 		return 0;
 	return pm_guest_info_number(info, "SYMBOL(mem_section)", 16,
 	    &is->roots) && (is->is_single || pm_guest_info_number(info,
