@@ -109,21 +109,26 @@ README: man/pm.7 tests/readme.sh
 
 # The tests.  Each prints TAP, or nothing and an exit status.  What they need is
 # built by all processors.  Those of the programs wait for each other most of
-# the time, so they run beside the rest and print when that is done.
+# the time, so files of them run beside each other and beside the rest, which
+# gives way, and print when that is done.
 CPUS    := $(shell nproc)
 BUILD    = $(MAKE) -s -j$(CPUS)
+MANY    := $(shell command -v parallel >/dev/null && \
+             echo --jobs $(CPUS) --no-parallelize-within-files)
 
 check: ## run every test
 	$(BUILD) built
 	@$(MAKE) bats >$B/bats.tap 2>&1 & beside=$$!; \
 	    trap 'kill $$beside' HUP INT TERM; \
-	    $(MAKE) layers lint warnings unit replay asan tsan portable; status=$$?; \
+	    nice -n 5 $(MAKE) layers lint warnings unit replay asan tsan portable; \
+	    status=$$?; \
 	    wait $$beside || status=$$?; cat $B/bats.tap; exit $$status
 
 built: all $(UNIT) $(HELPERS) $(REPLAY) $B/tests/golden/make
 
 WAITS = $(WAITING)
-unit: $(UNIT) ## run the library's tests
+unit: ## run the library's tests
+	$(BUILD) $(UNIT)
 	@run() { for t; do echo "# $$t"; $$t || exit 1; done; }; \
 	    (run $(filter-out $(WAITING),$(UNIT))) >$B/unit.tap & others=$$!; \
 	    (run $(WAITS)); waited=$$?; \
@@ -133,7 +138,7 @@ unit: $(UNIT) ## run the library's tests
 for_tests: built examples/zero.c
 
 bats: for_tests ## run the tests of the programs
-	PM_BUILD=$(abspath $B) bats --timing $(BATS)
+	PM_BUILD=$(abspath $B) bats --timing $(MANY) $(BATS)
 
 layers: ## check that no file includes above its layer
 	tests/layers.sh
@@ -162,11 +167,11 @@ ASAN = B=build/asan HARDEN= LDHARD= \
        CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all'
 TSAN = B=build/tsan HARDEN= LDHARD= CFLAGS='-O1 -g -fsanitize=thread'
 SCALAR = B=build/portable CPPFLAGS=-DPM_PORTABLE \
-       CFLAGS='-O2 -g -fno-tree-vectorize'
+       CFLAGS='-O2 -fno-tree-vectorize'
 
 asan: ## the same under address and undefined-behaviour sanitizers
 	$(BUILD) $(ASAN) built
-	$(MAKE) $(ASAN) unit replay
+	ASAN_OPTIONS=quarantine_size_mb=8 $(MAKE) $(ASAN) unit replay
 	# A program that fails exits as it stands; that is no leak.
 	ASAN_OPTIONS=detect_leaks=0 PM_BUILD=$(CURDIR)/build/asan \
 	    bats tests/pm-stream.bats tests/pipeline.bats
@@ -178,7 +183,6 @@ tsan: ## the threads under the thread sanitizer
 	PM_BUILD=$(CURDIR)/build/tsan bats tests/threads.bats
 
 portable: ## build and test without SIMD, and for 32 bits
-	$(BUILD) $(SCALAR) built
 	$(MAKE) $(SCALAR) unit WAITS=
 	CC='$(CC)' tests/thirty-two.sh
 

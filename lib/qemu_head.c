@@ -21,7 +21,7 @@ pm_qemu_read_magic(struct pm_qemu_view *view)
 struct pm_qemu_token
 pm_qemu_read_configuration(struct pm_qemu_view *view)
 {
-	uint64_t size;
+	size_t size;
 
 	if (view->size < 1)
 		return pm_qemu_more();
@@ -31,7 +31,7 @@ pm_qemu_read_configuration(struct pm_qemu_view *view)
 	}
 	if (view->size < 5)
 		return pm_qemu_more();
-	size = pm_qemu_get(view->in + 1, 4);
+	size = (size_t)pm_qemu_get(view->in + 1, 4);
 	if (size > PM_NAME_MAX)
 		return pm_qemu_surprise(view,
 		    "the name of its machine is too long");

@@ -84,7 +84,7 @@ teardown() {
 	SECONDS=0
 	ends_with 1 "$sender"
 	ends_with 3 "$receiver"
-	[ "$SECONDS" -le 8 ]
+	[ "$SECONDS" -le 15 ]
 	grep -q '^pm-send: 10.77.0.2:7000: [^,]*[^ ,], and it did not come back in time$' err
 	grep -q '^pm-recv: .* vanished .* did not come back in time$' got.err
 	[ ! -e out ]

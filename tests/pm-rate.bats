@@ -7,7 +7,7 @@ load peers
 # What is measured here is held up by a busy machine, and by nothing else: so
 # one good measurement of three shows that it can be done, and what is wrong
 # fails all three.
-ONE_OF=3
+ONE_OF=6
 
 setup_file() {
 	make_streams
@@ -132,7 +132,7 @@ keeps() { # RATE FILE [ARGUMENT...]
 	sleep 0.3
 	rm rate
 	sleep 0.3
-	[ "$(size seen.forth)" -lt 5000000 ]
+	[ "$(size seen.forth)" -lt 12000000 ]
 	run ! grep -q 'the rate is' err
 	echo 4M >new
 	mv new rate
@@ -169,8 +169,8 @@ takes() { # MS MS COMMAND...: at least, at most
 		cmp out zero.pms
 		[ "$(counted stats breaks)" -eq 0 ]
 	}
-	takes 1900 3500 zeroes --count-zero
-	takes 0 1000 zeroes
+	takes 1900 9000 zeroes --count-zero
+	takes 0 1899 zeroes
 }
 
 @test "--count-zero: a long debt is no silence" {
@@ -178,7 +178,7 @@ takes() { # MS MS COMMAND...: at least, at most
 	head -c 1500000 "$dir/big.img") >mixed.img
 	pm-snapshot mixed.img >mixed.pms
 	listen unix:s --keep-alive 1s --stats got.stats -o out
-	takes 2500 6000 pm-send --count-zero --keep-alive 1s --rate 10000000 \
+	takes 2500 9000 pm-send --count-zero --keep-alive 1s --rate 10000000 \
 	    --stats stats unix:s <mixed.pms
 	wait "$receiver"
 	cmp out mixed.pms
@@ -228,7 +228,7 @@ begin() { # BREAK: how long it may last at both ends
 	kill -STOP "$receiver"
 	begun=$EPOCHREALTIME
 	ends_with 1 "$sender"
-	[ $((${EPOCHREALTIME/./} - ${begun/./})) -lt 5000000 ]
+	[ $((${EPOCHREALTIME/./} - ${begun/./})) -lt 15000000 ]
 	tail -n 1 err
 	[[ "$(tail -n 1 err)" == "pm-send: $address: "*", and it did not come \
 back in time" ]]
@@ -238,7 +238,7 @@ back in time" ]]
 	kill -STOP "$sender"
 	begun=$EPOCHREALTIME
 	ends_with 3 "$receiver"
-	[ $((${EPOCHREALTIME/./} - ${begun/./})) -lt 5000000 ]
+	[ $((${EPOCHREALTIME/./} - ${begun/./})) -lt 15000000 ]
 	[[ "$(tail -n 1 got.err)" == "pm-recv: $at: the sender vanished in \
 the middle, and did not come back in time" ]]
 	kill -CONT "$sender"

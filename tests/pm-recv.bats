@@ -326,12 +326,12 @@ turns_away() { # WORDS: it says of what comes on standard input, and goes on
 	listen unix:s -v -o out
 	crowd=''
 	for _ in {1..70}; do
-		nc -U s < <(exec sleep 60) >/dev/null 2>&1 3>&- &
+		nc -U s < <(exec sleep 60 3>&-) >/dev/null 2>&1 3>&- &
 		crowd="$crowd $!"
 	done
 	SECONDS=0
 	pm-send unix:s <full.pms
-	[ "$SECONDS" -le 8 ]
+	[ "$SECONDS" -le 20 ]
 	wait "$receiver"
 	cmp out full.pms
 	grep -q 'took too long to say hello, turned away' got.err
@@ -529,7 +529,7 @@ passes_to() { # ADDRESS
 		run -1 pm-recv --timeout 1 -o out "$at"
 		[ "$output" = "pm-recv: nobody connected within 1 s" ]
 		[ "$SECONDS" -ge 1 ]
-		[ "$SECONDS" -le 3 ]
+		[ "$SECONDS" -le 10 ]
 	done
 	[ ! -e out ]
 }

@@ -47,12 +47,12 @@ teardown() {
 		run -1 pm-send --timeout 1 "$at" <full.pms
 		[[ "$output" == "pm-send: $at: "* ]]
 		[ "$SECONDS" -ge 1 ]
-		[ "$SECONDS" -le 3 ]
+		[ "$SECONDS" -le 10 ]
 	done
 	SECONDS=0
 	run -1 pm-send --timeout 0 127.0.0.1:1 <full.pms
 	[ "$output" = "pm-send: 127.0.0.1:1: Connection refused" ]
-	[ "$SECONDS" -le 1 ]
+	[ "$SECONDS" -le 10 ]
 	# But 0 is enough for a receiver that is there.
 	listen 127.0.0.1:0 -o out
 	pm-send --timeout 0 "$address" <full.pms
@@ -116,11 +116,11 @@ teardown() {
 	head -c 200000 full.pms >cut.pms
 	SECONDS=0
 	listen unix:s -o out
-	run -3 --separate-stderr pm-send --rate 8K unix:s <cut.pms
+	run -3 --separate-stderr pm-send --rate 4K unix:s <cut.pms
 	[[ "$stderr" == *"ends early"* ]]
 	ends_with 3 "$receiver"
 	grep -q '^pm-recv: unix:s: the sender gave up: ' got.err
-	[ "$SECONDS" -le 4 ]
+	[ "$SECONDS" -le 20 ]
 }
 
 @test "a receiver that is killed is a failure" {
@@ -150,7 +150,8 @@ teardown() {
 		pm-send "$address" <pipe 2>err 3>&- &
 		sender=$!
 		exec 4>pipe
-		head -c 70000 full.pms >&4
+		# It may have ended before it was given all.
+		head -c 70000 full.pms >&4 2>/dev/null || :
 		until_true test -s pid
 		tail -c +70001 full.pms >&4 2>/dev/null || :
 		exec 4>&-

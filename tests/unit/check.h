@@ -10,11 +10,13 @@
 
 #include <stdio.h>
 
-/* Where each access is checked, one of so many is tried. */
+/* Where each access is checked, or on request, one of so many is tried. */
+#ifndef CHECK_STRIDE
 #ifdef __SANITIZE_ADDRESS__
 #define CHECK_STRIDE	7u
 #else
 #define CHECK_STRIDE	1u
+#endif
 #endif
 
 static int check_run, check_failed;

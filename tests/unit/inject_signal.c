@@ -6,6 +6,8 @@
 #include "injected.h"
 #include "struck.h"
 
+#define TIMES	(300 / (int)CHECK_STRIDE)
+
 static void
 stop_and_go(int in, int out)
 {
@@ -27,14 +29,14 @@ test_stops(void)
 	shared->tid = child.pid;
 	other = child_start(stop_and_go);
 	child_hear(other.from, &byte, 1);
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < TIMES; i++) {
 		good += inject(child.pid, &uffd) == PM_OK;
 		close(uffd);
 	}
 	done_with(&other);
 	kill(child.pid, SIGCONT);
 	well = is_well();
-	printf("# %d of 300 between stops\n", good);
+	printf("# %d of %d between stops\n", good, TIMES);
 	CHECK(good > 0 && well);
 	done_with(&child);
 }
@@ -155,7 +157,7 @@ test_signals(void)
 	unsigned long sent = 0;
 	int uffd, good = 0;
 
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < TIMES; i++) {
 		for (int j = 0; j < 10; j++) {
 			union sigval value = { .sival_int = j };
 
@@ -167,7 +169,7 @@ test_signals(void)
 	}
 	for (int tries = 0; tries < 1000 && shared->signals != sent; tries++)
 		child_nap(1);
-	CHECK(good == 300);
+	CHECK(good == TIMES);
 	CHECK(sent > 0 && shared->signals == sent && is_well());
 	done_with(&child);
 }

@@ -335,7 +335,7 @@ test_cuts(void)
 
 	m_whole(&m);
 	for (size_t size = 0; size < m.size; size += size < 600 ||
-	    size > m.devices - 300 ? 1 : 997) {
+	    size > m.devices - 300 ? CHECK_STRIDE : 997) {
 		enum pm_status status = capture_of(&m, size, &stream);
 
 		/* Of machines without a description, here would be the end. */
@@ -424,7 +424,8 @@ test_flips(void)
 	int good = 1;
 
 	m_whole(&m);
-	for (size_t at = 0; at < m.size && good; at += at < 300 ? 1 : 61) {
+	for (size_t at = 0; at < m.size && good; at += at < 300 ?
+	    CHECK_STRIDE : 61) {
 		uint8_t was = m.bytes[at];
 
 		m.bytes[at] ^= (uint8_t)(1 << at % 8);

@@ -160,7 +160,7 @@ test_cut(int from)
 	size = between.passed[from];
 	printf("# %zu bytes of %s\n", size, from ? "server" : "client");
 	for (size_t at = 0; at < size; at += at < 3000 ||
-	    at > size - 300 ? 1 : 97) {
+	    at > size - 300 ? CHECK_STRIDE : 97) {
 		between.cut_at = at;
 		converse(&between, ends, talks);
 		/* The server's own bytes are over before the client's are. */
@@ -209,7 +209,7 @@ next_place(size_t at, const unsigned char *tape, size_t size)
 {
 	int head = 0;
 
-	while (++at < size && at % 7 != 0 && at >= 600) {
+	while (++at < size && at % 7 != 0 && at >= 600 / CHECK_STRIDE) {
 		(void)means_nothing(at, tape, size, &head);
 		if (head)
 			break;

@@ -164,7 +164,7 @@ static size_t
 next_place(size_t at)
 {
 	return at > boundary[2] + 200 && at + 300 < boundary[3] ? at + 61
-	    : at + 1;
+	    : at + CHECK_STRIDE;
 }
 
 static int
