@@ -108,9 +108,9 @@ README: man/pm.7 tests/readme.sh
 	tests/readme.sh >$@
 
 # The tests.  Each prints TAP, or nothing and an exit status.  What they need is
-# built by all processors.  Those of the programs wait for each other most of
+# built by all processors.  Those of the programs wait for each other much of
 # the time, so files of them run beside each other and beside the rest, which
-# gives way, and print when that is done.
+# gives way to them.
 CPUS    := $(shell nproc)
 BUILD    = $(MAKE) -s -j$(CPUS)
 MANY    := $(shell command -v parallel >/dev/null && \
@@ -118,17 +118,15 @@ MANY    := $(shell command -v parallel >/dev/null && \
 
 check: ## run every test
 	$(BUILD) built
-	@$(MAKE) bats >$B/bats.tap 2>&1 & beside=$$!; \
-	    trap 'kill $$beside' HUP INT TERM; \
-	    nice -n 5 $(MAKE) layers lint warnings unit replay asan tsan portable; \
-	    status=$$?; \
-	    wait $$beside || status=$$?; cat $B/bats.tap; exit $$status
+	+@tests/beside.sh $B \
+	    'nice -n 5 $(MAKE) layers lint warnings unit replay portable' \
+	    'nice -n 5 $(MAKE) asan tsan' '$(MAKE) bats'
 
 built: all $(UNIT) $(HELPERS) $(REPLAY) $B/tests/golden/make
 
 WAITS = $(WAITING)
 unit: ## run the library's tests
-	$(BUILD) $(UNIT)
+	@$(BUILD) $(filter-out $(WAITING),$(UNIT)) $(WAITS)
 	@run() { for t; do echo "# $$t"; $$t || exit 1; done; }; \
 	    (run $(filter-out $(WAITING),$(UNIT))) >$B/unit.tap & others=$$!; \
 	    (run $(WAITS)); waited=$$?; \
