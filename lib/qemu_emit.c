@@ -122,6 +122,7 @@ begin(struct pm_qemu_emit *emit, const struct pm_record *rec)
 {
 	struct pm_stream stream;
 	enum pm_status status = pm_stream_unpack(&stream, rec, emit->fault);
+	uint32_t written = emit->qemu.written;
 
 	if (status != PM_OK)
 		return status;
@@ -144,8 +145,12 @@ begin(struct pm_qemu_emit *emit, const struct pm_record *rec)
 	emit->in_head = emit->saved || emit->chained;
 	emit->head_at = emit->broken_size = 0;
 	pm_qemu_close(&emit->qemu);
-	return pm_qemu_open(&emit->qemu, stream.page_shift) == PM_OK ? PM_OK
-	    : fail(emit, PM_ERR_SYSTEM, strerror(errno));
+	if (pm_qemu_open(&emit->qemu, stream.page_shift) != PM_OK)
+		return fail(emit, PM_ERR_SYSTEM, strerror(errno));
+	/* What is written goes on in the block where it was. */
+	if (emit->chained)
+		emit->qemu.written = written;
+	return PM_OK;
 }
 
 /* The bytes up to the end of RAM's first section say what machine it is. */

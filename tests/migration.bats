@@ -99,6 +99,18 @@ give() { pm-apply --format=qemu "$@"; }
 	[ ! -e d ]
 }
 
+@test "a chain that goes on in the block where it was is understood" {
+	helper migration 40 1 >a.qemu
+	helper migration 40 2 >b.qemu
+	pm-snapshot --save-table t a.qemu -o a.pms
+	pm-snapshot --since t b.qemu -o b.pms
+	cat a.pms b.pms | give -o c
+	pm-snapshot --format=qemu c 2>err >c.pms
+	cat err
+	[ ! -s err ]
+	[ "$(id c)" = "$(id b.qemu)" ]
+}
+
 @test "a table is of a guest that was understood" {
 	written pc | head -c 1000 >m
 	run -3 pm-snapshot --save-table t -o out m
