@@ -45,9 +45,16 @@ guest_kernel() { # DIR
 	mkdir "$1/package"
 	(cd "$1/package" && timeout 120 apt-get download "$package") \
 	    >"$1/log" 2>&1 &&
-	    dpkg -x "$1"/package/*.deb "$1/package" &&
+	    guest_take "$1"/package/*.deb "$1/package" &&
 	    guest_unpack "$1"/package/boot/vmlinuz-* "$1/kernel" || return
 	rm -rf "$1/package"
+}
+
+# Of a package the kernel alone, behind which the rest is not even unpacked.
+guest_take() { # PACKAGE DIR
+	dpkg --fsys-tarfile "$1" 2>/dev/null |
+	    tar -x -C "$2" --wildcards --occurrence '*/vmlinuz*' || :
+	[ -n "$(find "$2" -name 'vmlinuz*')" ]
 }
 
 # The newest kernel of that kind, packed as it comes, by which a guest unpacks
@@ -102,8 +109,7 @@ guest_fetch() { # PATTERN WORK SUITE: make WORK/vmlinuz and WORK/name
 	! grep -qxF "linux-binary-$name" <<<"$names" ||
 	    package=linux-binary-$name
 	(cd "$2" && timeout 300 apt-get "${apt[@]}" download "$package" &&
-	    mkdir package && dpkg --fsys-tarfile ./*.deb |
-	    tar -x -C package --wildcards '*/vmlinuz*' &&
+	    mkdir package && guest_take ./*.deb package &&
 	    find package -type f -exec mv {} vmlinuz \;) || return
 	echo "$name" >"$2/name"
 	[ -s "$2/vmlinuz" ]

@@ -15,7 +15,7 @@ teardown() {
 shm=''
 
 @test "no program takes more memory as the stream gets longer" {
-	is_flat 31 31
+	is_flat 15 15
 }
 
 # In MiB, of records of 1 MiB on two threads, a cache of 16, and a window of 5.

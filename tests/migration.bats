@@ -154,7 +154,7 @@ give() { pm-apply --format=qemu "$@"; }
 	guest 4
 	pm-snapshot --stats stats a.qemu >a.pms
 	size=$(($(size a.qemu) - $(value stats device_bytes)))
-	for ((at = 20; at < $(size a.pms) - 2000; at += 23747)); do
+	for ((at = 20; at < $(size a.pms) - 2000; at += 94997)); do
 		cp a.pms b.pms
 		flip b.pms "$at"
 		run -3 bash -c 'pm-apply --format=qemu <b.pms >out'

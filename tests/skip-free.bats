@@ -182,7 +182,8 @@ is_left() { # FILE WHOLE
 	run -0 --separate-stderr pm-snapshot --skip-free=linux \
 	    -o piped.pms < <(cat "$vm.stream")
 	[[ "$stderr" == *"all pages are sent: "*"only in a file"* ]]
-	cmp piped.pms <(pm-snapshot "$vm.stream")
+	# Where a record ends may depend on when what came.
+	pm-apply --format=qemu piped.pms | cmp - "$vm.stream"
 	# One that was cut is what it is without looking into it.
 	head -c 20000000 "$vm.stream" >cut.stream
 	run -3 --separate-stderr pm-snapshot --skip-free=linux cut.stream
