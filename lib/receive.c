@@ -71,8 +71,7 @@ static enum pm_status
 ending(struct pm_receive *r)
 {
 	if (r->aborted)
-		return pm_fault_set(r->fault, PM_ERR_TRUNCATED, r->subject,
-		    "the sender gave up: %s", r->why);
+		return pm_receive_gave_up(r);
 	return r->has_end && r->expected == r->end ? PM_END : PM_OK;
 }
 

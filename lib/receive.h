@@ -151,7 +151,13 @@ enum pm_status pm_receive_lose(struct pm_receive *, struct pm_peer *,
 enum pm_status pm_receive_lose_for(struct pm_receive *, struct pm_peer *,
     uint64_t now, const char *why);
 
-/* The sender does not come back; how and why are put behind that. */
+/* It said itself that it does not go on. */
+enum pm_status pm_receive_gave_up(struct pm_receive *);
+
+/*
+ * The sender does not come back; how and why are put behind that, unless it
+ * gave up before.
+ */
 enum pm_status pm_receive_vanish(struct pm_receive *, const char *how,
     const char *why);
 

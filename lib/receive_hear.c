@@ -52,11 +52,20 @@ pm_receive_turn_away_for(struct pm_receive *r, struct pm_peer *peer,
 }
 
 enum pm_status
+pm_receive_gave_up(struct pm_receive *r)
+{
+	return pm_fault_set(r->fault, PM_ERR_TRUNCATED, r->subject,
+	    "the sender gave up: %s", r->why);
+}
+
+enum pm_status
 pm_receive_vanish(struct pm_receive *r, const char *how, const char *why)
 {
 	if (r->result != NULL)
 		r->failed = pm_fault_set(r->fault, PM_ERR_PEER, r->subject,
 		    "left before it heard how it ended");
+	else if (r->aborted)
+		r->failed = pm_receive_gave_up(r);
 	else
 		r->failed = pm_fault_set(r->fault, PM_ERR_TRUNCATED,
 		    r->subject, "the sender vanished in the middle%s%s",

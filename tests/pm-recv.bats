@@ -222,6 +222,7 @@ No such file or directory" ]
 	wait "$receiver"
 	until_true has_ended "$(cat pid)"
 	# And one that is killed: its command sees its input end.
+	rm pid
 	listen unix:s -- sh -c "$consumer"
 	mkfifo pipe
 	pm-send unix:s <pipe 2>/dev/null 3>&- &
@@ -329,6 +330,7 @@ turns_away() { # WORDS: it says of what comes on standard input, and goes on
 		nc -U s < <(exec sleep 60 3>&-) >/dev/null 2>&1 3>&- &
 		crowd="$crowd $!"
 	done
+	until_true grep -q 'took too long to say hello' got.err
 	SECONDS=0
 	pm-send unix:s <full.pms
 	[ "$SECONDS" -le 20 ]
@@ -362,6 +364,23 @@ turns_away() { # WORDS: it says of what comes on standard input, and goes on
 	{ hello 2 2; frame 2 0; } | hears 3 'stream ends early, '*
 	{ hello 2 2; frame 3 5; printf 'wh\033[y'; } |
 	    hears 3 'the sender gave up: wh?[y'
+}
+
+@test "what the sender said is told, though it left at once" {
+	listen unix:s -o out
+	mkfifo words
+	nc -N -U s <words >answer 2>/dev/null 3>&- &
+	exec 4>words
+	hello 2 2 >&4
+	until_true test -s answer
+	kill -STOP "$receiver"
+	{ frame 3 5; printf xyzzy; } >&4
+	exec 4>&-
+	sleep 0.3
+	kill -CONT "$receiver"
+	ends_with 3 "$receiver"
+	[ "$(cat got.err)" = \
+	    'pm-recv: unix:s: the sender gave up: xyzzy' ]
 }
 
 @test "frames are put in order, and those that come twice are taken once" {
