@@ -122,7 +122,7 @@ check: ## run every test
 	    'nice -n 5 $(MAKE) layers lint warnings unit replay portable' \
 	    'nice -n 5 $(MAKE) asan tsan' '$(MAKE) bats'
 
-built: all $(UNIT) $(HELPERS) $(REPLAY) $B/tests/golden/make
+built: all examples/zero.c $(UNIT) $(HELPERS) $(REPLAY) $B/tests/golden/make
 
 WAITS = $(WAITING)
 unit: ## run the library's tests
@@ -133,7 +133,7 @@ unit: ## run the library's tests
 	    wait $$others; others=$$?; cat $B/unit.tap; \
 	    exit $$((others + waited))
 
-for_tests: built examples/zero.c
+for_tests: built
 
 bats: for_tests ## run the tests of the programs
 	PM_BUILD=$(abspath $B) bats --timing $(MANY) $(BATS)

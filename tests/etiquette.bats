@@ -432,13 +432,15 @@ receive_cut() { # BYTES [OPTION...]: what nc sends of full.pms
 }
 
 leave_early() { # PROGRAM: its status when nobody reads what it writes
-	{
-		local status=0
-		sleep 0.05
-		drive "$1" || status=$?
-		echo "$status" >status
-	} | true
-	cat status
+	local status=0
+	mkfifo gone
+	: <gone &
+	exec 9>gone
+	wait $!
+	drive "$1" >&9 || status=$?
+	exec 9>&-
+	rm gone
+	echo "$status"
 }
 
 @test "a reader that leaves ends us by SIGPIPE, silently" {

@@ -57,7 +57,7 @@ id_of() { # STREAM: what it leads to
 wait_for() { # FILE: made by a program in the background
 	local tries=0
 	until [ -s "$1" ]; do
-		((++tries < 200)) || return 1
+		((++tries < 1200)) || return 1
 		sleep 0.05
 	done
 }
@@ -88,11 +88,11 @@ wait_for() { # FILE: made by a program in the background
 @test "nc.sh receives from nc" {
 	image new 1
 	pm-snapshot new >stream
-	port=$(awk 'BEGIN { srand(); print 20000 + int(rand() * 20000) }')
+	port=$(awk 'BEGIN { srand(); print 10000 + int(rand() * 10000) }')
 	example nc.sh from "$port" there >id 3>&- &
 	tries=0
 	until nc -N 127.0.0.1 "$port" <stream; do
-		((++tries < 100))
+		((++tries < 600))
 		sleep 0.05
 	done
 	wait $!
@@ -139,12 +139,12 @@ stand_in() {
 	    -addext subjectAltName=DNS:localhost -keyout key -out cert \
 	    2>/dev/null
 	cat cert key >both
-	port=$(awk 'BEGIN { srand(); print 20000 + int(rand() * 20000) }')
+	port=$(awk 'BEGIN { srand(); print 10000 + int(rand() * 10000) }')
 	(socat -u "OPENSSL-LISTEN:$port,reuseaddr,cert=both,cafile=cert" - |
 	    pm-apply there >id) 3>&- &
 	tries=0
 	until example socat.sh "localhost:$port" both cert new 2>/dev/null; do
-		((++tries < 100))
+		((++tries < 600))
 		sleep 0.05
 	done
 	wait $!

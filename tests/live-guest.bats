@@ -77,7 +77,7 @@ work() {
 	worker >root/init
 	guest_pack root initrd
 	boot "$@"
-	within 60 counted 4
+	within 180 counted 4
 }
 
 count() { sed -n 's/^count \([0-9]*\).*/\1/p' console 2>/dev/null | tail -n 1; }
@@ -105,10 +105,10 @@ text() { # NAME FILE: of a --stats
 	work -m 192M
 	timeout 60 pm-snapshot --pid "$target" --live --max-downtime 1ms \
 	    --max-rounds 6 --force --then stop -o live.pms --stats live
-	in_state T
+	eventually in_state T
 	[ "$(number rounds live)" -ge 4 ]
 	timeout 60 pm-snapshot --pid "$target" -o full.pms --stats full
-	in_state T
+	eventually in_state T
 	[ "$(text to live)" = "$(text to full)" ]
 	pm-apply live.core <live.pms
 	pm-apply full.core <full.pms
@@ -219,7 +219,7 @@ ended() { grep -qs '^end' console || ! kill -0 "$target"; }
 	copier >root/init
 	guest_pack root initrd
 	boot -m 256M -no-reboot
-	within 100 ended
+	within 300 ended
 	tr -d '\r' <console >told
 	cat told
 	grep -q '^end' told

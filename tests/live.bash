@@ -62,7 +62,7 @@ forced() { live --max-rounds "$((RANDOM % 6 + 1))" --force "$@"; }
 
 # What is in live.pms is the memory of the target, which is stopped.
 is_exact() {
-	in_state T
+	eventually in_state T
 	snapshot --pid "$target" -o full.pms --stats full.stats
 	rm -f live.core full.core
 	[ "$(timeout 30 pm-apply live.core <live.pms)" = \

@@ -146,19 +146,25 @@ sample() { # BYTES: how many have passed when these have, and the time
 	cmp sent got
 	rate=$(((to - from) * 1000000 / (ended - began)))
 	echo "# $rate bytes a second"
-	[ "$rate" -ge 1800000 ]
-	[ "$rate" -le 2200000 ]
+	[ "$rate" -ge 1600000 ]
+	[ "$rate" -le 2400000 ]
 	line_say 'rate 20000000'
+	image sent 12000000
 	took=$(us carry)
-	[ "$took" -ge 150000 ]
-	[ "$took" -lt 1400000 ]
+	[ "$took" -ge 600000 ]
+	[ "$took" -lt 5900000 ]
 }
 
 @test "what a slow line cannot hold is dropped" {
 	line_start rate=1000000 delay=10
-	"${line_a[@]}" bash -c 'head -c 3000000 /dev/zero |
-	    dd bs=8000 status=none >/dev/udp/10.77.0.2/9' 2>/dev/null 3>&- || :
-	soon counted forth full 0
+	# It ends early when it hears that nobody listens.
+	floods() {
+		"${line_a[@]}" bash -c 'head -c 3000000 /dev/zero |
+		    dd bs=8000 status=none >/dev/udp/10.77.0.2/9' \
+		    2>/dev/null 3>&- || :
+		counted forth full 0
+	}
+	soon floods
 }
 
 @test "a pulled cable lets nothing through, and is mended" {
@@ -182,6 +188,8 @@ sample() { # BYTES: how many have passed when these have, and the time
 	wait "$server"
 }
 
+declare -A served
+
 # A connection from an end to the other, traced; both have said hello.
 connect_traced() { # NAME a|b a|b COMMANDS
 	local -n dials="line_$2" serves="line_$3"
@@ -190,6 +198,7 @@ connect_traced() { # NAME a|b a|b COMMANDS
 	[ "$3" = a ] || address=10.77.0.2
 	"${serves[@]}" strace -f -e trace=poll -o "$1.server" timeout 60 \
 	    nc -l -d "$PORT" >"$1.got" 2>/dev/null 3>&- &
+	served[$1]=$!
 	line_await "$3" "$PORT"
 	"${dials[@]}" strace -f -e trace=read,write -o "$1.client" timeout 60 \
 	    bash -c "exec 4<>/dev/tcp/$address/$PORT
@@ -201,6 +210,8 @@ was_reset() { # NAME: at both ends
 	soon grep -q ECONNRESET "$1.client"
 	# Nc asks for errors and reads none.
 	soon grep -q POLLERR "$1.server"
+	# It leaves the port then.
+	wait "${served[$1]}" || :
 }
 
 @test "a connection is reset at both ends" {

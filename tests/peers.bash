@@ -2,10 +2,10 @@
 # shellcheck shell=bash disable=SC2034
 # Shared by the .bats files that run programs beside each other.
 
-# Wait until a command succeeds, at most ten seconds.
+# Wait until a command succeeds, at most a minute.
 until_true() { # COMMAND...
 	local i
-	for ((i = 0; i < 1000; i++)); do
+	for ((i = 0; i < 6000; i++)); do
 		if "$@"; then
 			return 0
 		fi

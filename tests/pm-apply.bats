@@ -354,7 +354,7 @@ not_running() { ! kill -0 "$fed" 2>/dev/null; }
 		head -c "$part" 1.pms >&6
 		sleep 0.05
 		killed
-		rm told err
+		rm -f told err
 		[ "$(state target; names)" = "$before" ]
 	done
 	pm-apply target <1.pms

@@ -221,7 +221,9 @@ draw() {
 	cmp b wants
 	pm-snapshot --free-bitmap map:pc.ram m | cmp - m.pms
 	# shellcheck disable=SC2002
-	cat m | pm-snapshot --free-bitmap <(cat map) - | cmp - m.pms
+	cat m | pm-snapshot --free-bitmap <(cat map) - |
+	    pm-apply --region pc.ram b
+	cmp b wants
 	pm-apply --format=qemu <m.pms | pm-snapshot - |
 	    pm-apply --region pc.ram b
 	cmp b wants
@@ -332,12 +334,12 @@ line() { # OPTIONS...
 # A page is what it was at the stop, or it is gone and was not written since
 # its bit was given away.
 is_right() { # BEFORE TRUTH GOT
-	helper differ "$2" "$3" >differ
+	helper differ "$2" "$3" >differing
 	helper differ "$1" "$2" | cut -d' ' -f1 >written
-	cut -d' ' -f1 differ | comm -12 - written >wrong
+	cut -d' ' -f1 differing | comm -12 - written >wrong
 	[ ! -s wrong ]
 	# Those that differ hold nothing.
-	run ! grep -v ' zero$' differ
+	run ! grep -v ' zero$' differing
 	[ -s written ]
 }
 
@@ -356,7 +358,7 @@ leaves_out() {
 	local pages writer other='' stop=()
 
 	chance
-	track "$1" 3000 ${mem:+"$mem"}
+	track "$1" 1000 ${mem:+"$mem"}
 	rest "$1"
 	pages=$(line "${@:3}")
 	mkfifo map
@@ -373,7 +375,7 @@ leaves_out() {
 		    --stats stats "${stop[@]}" "${tracker[@]}" "${@:3}" | helper slow 65536 1 >live.pms
 	)
 	wait "$writer"
-	in_state T
+	eventually in_state T
 	snapshot --pid "$target" "${@:3}" >full.pms
 	[ "$(pm-apply live.core <live.pms)" = "$(value stats to)" ]
 	pm-apply before.core <before.pms
@@ -452,7 +454,7 @@ leaves_out_of_file() { # OPTIONS...
 		    helper slow 65536 1 >live.pms
 	)
 	wait "$writer"
-	in_state T
+	eventually in_state T
 	cp "$mem" truth
 	[ "$(value stats pages_free)" -eq 2048 ]
 }
@@ -462,7 +464,7 @@ leaves_out_of_file() { # OPTIONS...
 	leaves_out_of_file --tracker uffd
 	[ "$(pm-apply got <live.pms)" = "$(value stats to)" ]
 	is_right before truth got
-	[ -s differ ]
+	[ -s differing ]
 	[ "$(first_round stats)" -lt 1500 ]
 	is_intact
 }
@@ -484,9 +486,9 @@ leaves_out_of_file() { # OPTIONS...
 		[ "$(value stats pages_raw)" -eq 0 ]
 		rm -f got
 		cat old.pms live.pms | pm-apply got
-		helper differ truth got >differ
-		[ -s differ ]
-		run ! grep -v ' zero$' differ
+		helper differ truth got >differing
+		[ -s differing ]
+		run ! grep -v ' zero$' differing
 	done
 	kill -CONT "$target"
 	is_intact

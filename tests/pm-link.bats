@@ -69,6 +69,10 @@ teardown() {
 	[ "$breaks" -gt 0 ]
 }
 
+has_passed() { # BYTES
+	[ "$(line_count forth bytes)" -gt "$1" ]
+}
+
 @test "a cable that stays pulled is a failure, in time, at both ends" {
 	stage big.pms
 	line_start delay=2 rate=5000000
@@ -79,7 +83,7 @@ teardown() {
 	"${line_a[@]}" "$(command -v pm-send)" --insecure --reconnect 20s \
 	    10.77.0.2:7000 <big.pms 2>err 3>&- &
 	sender=$!
-	sleep 0.5
+	until_true has_passed 500000
 	line_say down
 	SECONDS=0
 	ends_with 1 "$sender"

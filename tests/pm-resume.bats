@@ -97,7 +97,7 @@ survives() { # ADDRESS CONNECTIONS INPUT
 	address=unix:s
 	for bytes in 1000000 9000000; do
 		listen_again
-		pm-send --reconnect 20s --rate 40M unix:s <big.pms 3>&- &
+		pm-send --reconnect 20s --rate 8M unix:s <big.pms 3>&- &
 		sender=$!
 		until_true size_is_above out "$bytes"
 		# Each would end by itself without the other.
@@ -108,7 +108,7 @@ survives() { # ADDRESS CONNECTIONS INPUT
 	done
 	# Or the sender alone, which ends the other, and what came stays.
 	listen_again
-	pm-send --reconnect 20s --rate 40M unix:s <big.pms 3>&- &
+	pm-send --reconnect 20s --rate 8M unix:s <big.pms 3>&- &
 	sender=$!
 	until_true size_is_above out 15000000
 	kill -9 "$sender"
@@ -412,7 +412,7 @@ again without what it had, and the input cannot be read twice" ]
 	reconnect=20s
 	address=unix:s
 	listen_again
-	pm-send --reconnect 20s --rate 30M unix:s <big.pms 3>&- &
+	pm-send --reconnect 20s --rate 10M unix:s <big.pms 3>&- &
 	sender=$!
 	until_true size_is_above out 8000000
 	strike
@@ -432,7 +432,7 @@ again without what it had, and the input cannot be read twice" ]
 	reconnect=20s
 	address=127.0.0.1:0
 	listen_again
-	pm-send --reconnect 20s --rate 60M "$address" <chain.pms 3>&- &
+	pm-send --reconnect 20s --rate 15M "$address" <chain.pms 3>&- &
 	sender=$!
 	until_true size_is_above out $(($(size big.pms) + 5000000))
 	strike

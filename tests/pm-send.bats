@@ -127,8 +127,8 @@ teardown() {
 	stage big.pms
 	for at in unix:s 127.0.0.1:0; do
 		rm -f pid
-		listen "$at" -- sh -c 'echo $$ >pid; exec sleep 60'
-		pm-send "$address" <big.pms >sent 2>err 3>&- &
+		listen "$at" -- sh -c 'echo $$ >pid; exec sleep 600'
+		pm-send --timeout 5 "$address" <big.pms >sent 2>err 3>&- &
 		sender=$!
 		until_true test -s pid
 		kill -9 "$receiver"
@@ -210,12 +210,13 @@ with status 9" err
 	[ ! -e out ]
 }
 
-says() { # WORDS: what it makes of what another end says on standard input
+says() { # WORDS [SECONDS]: what it makes of what another end says on standard input
 	rm -f s
 	nc -N -l -U s <&0 >/dev/null 3>&- &
 	peer=$!
 	until_true test -S s
-	run -1 --separate-stderr pm-send --timeout 1 unix:s <full.pms
+	run -1 --separate-stderr pm-send --reconnect 0 \
+	    --timeout "${2:-10}" unix:s <full.pms
 	[ -z "$output" ]
 	[ "$stderr" = "pm-send: unix:s: $1" ]
 	end "$peer"
@@ -225,7 +226,7 @@ says() { # WORDS: what it makes of what another end says on standard input
 	stage full.pms
 	says 'is not a pm-recv; --raw sends to anything' \
 	    < <(printf 'SSH-2.0-OpenSSH_9.2 and so on\r\n'; sleep 0.2)
-	says 'does not answer' < <(sleep 2)
+	says 'does not answer' 1 < <(sleep 3)
 	says 'closed the connection without a word' </dev/null
 	says 'closed the connection without a word' < <(hello 2 2 | head -c 9)
 	says 'speaks versions 5 to 7 of the protocol, this program 2' \
@@ -253,7 +254,7 @@ says() { # WORDS: what it makes of what another end says on standard input
 	    3>&- &
 	until_true test -S s
 	run -1 --separate-stderr pm-send unix:s \
-	    < <(head -c 70000 full.pms; exec sleep 2)
+	    < <(head -c 70000 full.pms; exec sleep 20 3>&-)
 	[ "$stderr" = 'pm-send: unix:s: sent a result that makes no sense' ]
 }
 

@@ -11,6 +11,7 @@ teardown() { end_started; }
 
 # A copy without end to a reader who takes his time, until a round is over.
 endless() { # ROUND OPTIONS...
+	rm -f err
 	mkfifo pipe
 	helper slow 131072 1 <pipe >live.pms 3>&- &
 	reader=$!
@@ -54,7 +55,7 @@ is_free() {
 @test "a target is stopped in the end, or killed, if that is asked for" {
 	track anon 20000
 	forced --then stop -o live.pms
-	in_state T
+	eventually in_state T
 	kill -CONT "$target"
 	is_free
 	forced --then kill -o live.pms
@@ -67,7 +68,7 @@ is_free() {
 	kill -STOP "$target"
 	eventually in_state T
 	live -o live.pms --max-rounds 2 --force
-	in_state T
+	eventually in_state T
 	is_intact
 }
 
@@ -110,7 +111,9 @@ is_free() {
 @test "a target that runs another program" {
 	mkfifo go
 	bash -c 'fill=$(head -c 8000000 /dev/zero | tr "\0" x)
-	    exec 9<>go; echo ready; read -r <&9; exec 9<&- sleep 60' >told 3>&- &
+	    exec 9<>go; echo ready
+	    until read -r -t 0.01 <&9; do fill=${fill/x/y}; done
+	    exec 9<&- sleep 60' >told 3>&- &
 	target=$!
 	started+=("$target")
 	eventually grep -q ready told

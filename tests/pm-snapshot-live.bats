@@ -162,7 +162,7 @@ hugepages() {
 	track anon 20000
 	forced --then stop | timeout 30 pm-delta | timeout 30 pm-compress |
 	    timeout 30 pm-apply live.core
-	in_state T
+	eventually in_state T
 	snapshot --pid "$target" | timeout 30 pm-apply full.core
 	cmp live.core full.core
 	is_intact

@@ -142,10 +142,10 @@ stall() {
 	stall --spool "$PWD" --stats stats
 	eventually in_state R
 	runs
-	sleep 0.3
+	sleep 1
 	cat <&8 >late.pms
 	ended_with 0
-	[ "$(number frozen_us stats)" -lt 300000 ]
+	[ "$(number frozen_us stats)" -lt 1000000 ]
 	pm-apply core <late.pms
 	no_spool_left
 }
@@ -185,7 +185,7 @@ stall() {
 	pm-snapshot --pid "$target" -o full.pms
 	eventually in_state T
 	sleep 0.05
-	in_state T
+	eventually in_state T
 	kill -CONT "$target"
 	runs
 }

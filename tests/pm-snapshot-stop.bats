@@ -23,6 +23,7 @@ teardown() {
 
 # A process that writes here and there: ARGUMENTS OF giver.
 giver() {
+	rm -f told
 	"${PATH%%:*}/tests/helpers/giver" "$@" >told 3>&- &
 	target=$!
 	end_later "$target"
@@ -186,8 +187,8 @@ is_exact() { # STREAM
 	before=$(quota)
 	# A reader of at most 300 MB/s.
 	mkfifo pipe
-	(while head -c 3000000 && [ ! -e stats ]; do sleep 0.01; done) \
-	    <pipe 3>&- | pm-info >info &
+	"${PATH%%:*}/tests/helpers/slow" 1000000 3 <pipe 3>&- |
+	    pm-info >info &
 	timeout 100 pm-snapshot --pid "$target" --live --throttle \
 	    --cgroup "$group" --max-downtime 60ms --stats stats >pipe
 	wait $!
@@ -345,8 +346,8 @@ stops() { # while some of the stream is read
 	    --stats stats -o live.pms
 	grep -q '"tracker":"uffd"' stats
 	[ "$(value stats rounds)" -eq 4 ]
-	in_state T
-	target=$first in_state T
+	eventually in_state T
+	target=$first eventually in_state T
 	pm-apply image <live.pms
 	cmp image memory
 	pm-snapshot memory -o still.pms
@@ -360,12 +361,16 @@ stops() { # while some of the stream is read
 	first=$target
 	mkfifo pipe
 	timeout 60 pm-snapshot --live memory --tracker uffd --max-rounds 4 \
-	    --max-downtime 1us --force --then stop -o live.pms \
-	    --stop-command 'kill -STOP $(cat pids)' 2>err 3>&- &
+	    --max-downtime 1us --force --then stop \
+	    --stop-command 'kill -STOP $(cat pids)' >pipe 2>err 3>&- &
 	snapshot=$!
 	end_later "$snapshot"
+	# Until somebody reads on, it is in the first round.
+	exec 8<pipe
 	giver "$BATS_TEST_TMPDIR/memory" 32 50
 	echo "$first $target" >pids
+	cat <&8 >live.pms
+	exec 8<&-
 	wait "$snapshot"
 	pm-snapshot memory -o still.pms
 	[ "$(to live.pms)" = "$(to still.pms)" ]

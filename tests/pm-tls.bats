@@ -474,7 +474,7 @@ peak() { # kB of memory that pm-recv had at most
 	begun=$EPOCHREALTIME
 	timeout 20 pm-send "${psk[@]}" --reconnect 0 "$address" <full.pms
 	[ $((${EPOCHREALTIME/./} - ${begun/./})) -lt 19000000 ]
-	kill "$crowd"
+	kill "$crowd" 2>/dev/null || :
 	wait "$receiver"
 	cmp out full.pms
 	[ "$(sed -n 's/^pm-recv: strangers //p' got.err)" -ge 220 ]

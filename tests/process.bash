@@ -27,10 +27,10 @@ ticked() { [ "$(ticks)" -gt "$1" ]; }
 
 runs() { eventually ticked "$(ticks)"; }
 
-eventually() { # COMMAND...: it succeeds within five seconds
+eventually() { # COMMAND...: it succeeds within half a minute
 	local tries
 
-	for ((tries = 0; tries < 500; tries++)); do
+	for ((tries = 0; tries < 3000; tries++)); do
 		if "$@"; then return 0; fi
 		sleep 0.01
 	done

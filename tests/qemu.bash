@@ -160,7 +160,7 @@ qemu_ticked() { # NAME NUMBER
 
 # It comes that far, and nothing was ever broken.
 qemu_reaches() { # NAME NUMBER
-	qemu_within 60 qemu_ticked "$@" && qemu_runs "$1" &&
+	qemu_within 180 qemu_ticked "$@" && qemu_runs "$1" &&
 	    ! grep -qE 'broken|panic' "$1.console"
 }
 

@@ -363,7 +363,7 @@ number() { # VALUE: of four bytes, as this machine writes it
 
 @test "the demo moves a guest and proves it" {
 	needs_qemu
-	run -0 timeout 60 "$BATS_TEST_DIRNAME/../examples/demo-qemu.sh"
+	run -0 timeout 300 "$BATS_TEST_DIRNAME/../examples/demo-qemu.sh"
 	[[ $output == *'there | tick '*'not a byte differs'* ]]
 	[[ ${lines[-1]} =~ ^'The guest was at tick '[0-9]+' when it left' ]]
 }

@@ -183,7 +183,7 @@ is_left() { # FILE WHOLE
 	    -o piped.pms < <(cat "$vm.stream")
 	[[ "$stderr" == *"all pages are sent: "*"only in a file"* ]]
 	# Where a record ends may depend on when what came.
-	pm-apply --format=qemu piped.pms | cmp - "$vm.stream"
+	pm-apply --format=qemu <piped.pms | cmp - "$vm.stream"
 	# One that was cut is what it is without looking into it.
 	head -c 20000000 "$vm.stream" >cut.stream
 	run -3 --separate-stderr pm-snapshot --skip-free=linux cut.stream

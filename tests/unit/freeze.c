@@ -126,8 +126,10 @@ test_stopped(void)
 	CHECK(freeze(&frozen, child.pid, 10000) == PM_OK);
 	CHECK(pm_freeze_holds(&frozen));
 	pm_freeze_end(&frozen);
-	child_nap(20);
-	child_status(child.pid, "State:", &state);
+	for (int tries = 0; tries < 5000 && state != 'T'; tries++) {
+		child_nap(1);
+		child_status(child.pid, "State:", &state);
+	}
 	CHECK(state == 'T' && stands());
 	/* A continuation that comes while it is frozen is not lost either. */
 	CHECK(freeze(&frozen, child.pid, 10000) == PM_OK);

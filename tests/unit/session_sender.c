@@ -472,7 +472,7 @@ test_windows(void)
 int
 main(void)
 {
-	session_start(60);
+	session_start(300);
 	test_replies();
 	test_frames();
 	test_others();

@@ -116,10 +116,13 @@ static void
 test_deep_sleep(void)
 {
 	struct child child = child_start(sleep_deeply), tracer;
-	char byte, good = 0;
+	char byte, good = 0, state = 0;
 
 	CHECK(child_hear(child.from, &byte, 1));
-	child_nap(20);
+	for (int tries = 0; tries < 5000 && state != 'D'; tries++) {
+		child_nap(1);
+		child_status(child.pid, "State:", &state);
+	}
 	shared->grandchild = child.pid;
 	tracer = child_start(fail_to_freeze);
 	CHECK(child_hear(tracer.from, &good, 1) && good);
@@ -148,6 +151,7 @@ test_refusals(void)
 {
 	struct pm_freeze frozen;
 	struct child child = child_start(spin), other;
+	siginfo_t gone;
 	char byte, good = 0;
 
 	CHECK(child_hear(child.from, &byte, 1));
@@ -170,7 +174,7 @@ test_refusals(void)
 		printf("ok %d # SKIP process 2 is no kernel thread\n",
 		    ++check_run);
 	kill(child.pid, SIGKILL);
-	child_nap(50);
+	CHECK(waitid(P_PID, (id_t)child.pid, &gone, WEXITED | WNOWAIT) == 0);
 	CHECK(freeze(&frozen, child.pid, 100) == PM_ERR_REFUSED);
 	CHECK(says("has no memory"));
 	CHECK(WIFSIGNALED(child_end(&child)));

@@ -199,7 +199,8 @@ wait_for_child(int in, int out)
 		pid = vfork();
 		if (pid == 0) {
 			shared->tid = 1;
-			child_nap(1000);
+			/* At first longer than anybody waits for it. */
+			child_nap(shared->count == 0 ? 4000 : 1);
 			_exit(0);
 		}
 		waitpid(pid, NULL, 0);
