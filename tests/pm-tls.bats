@@ -472,7 +472,12 @@ peak() { # kB of memory that pm-recv had at most
 	until_true grep -q 'took too long to say hello' got.err
 	[ "$(peak)" -lt $((before + 12000)) ]
 	begun=$EPOCHREALTIME
-	timeout 20 pm-send "${psk[@]}" --reconnect 0 "$address" <full.pms
+	# In a crowd it has a second to say hello, of which others take some.
+	tries=1
+	until timeout 20 pm-send "${psk[@]}" --reconnect 0 "$address" <full.pms
+	do
+		[ $((++tries)) -le 3 ]
+	done
 	[ $((${EPOCHREALTIME/./} - ${begun/./})) -lt 19000000 ]
 	kill "$crowd" 2>/dev/null || :
 	wait "$receiver"

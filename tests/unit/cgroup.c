@@ -450,7 +450,7 @@ test_unfreezable(unsigned which)
 	CHECK(join(dir[which], "cgroup.procs", child.pid));
 	CHECK(begin(&group, dir[which]) == PM_OK);
 	child_tell(child.to, "", 1);
-	child_nap(50);
+	child_nap(300);
 	printf("# it stands in state %c\n", state_of(child.pid));
 	CHECK(stop(&group, 100) == PM_ERR_SYSTEM && errno == ETIMEDOUT);
 	CHECK(fault.error == ETIMEDOUT && says("within 100 ms"));
