@@ -58,6 +58,13 @@ find_all_clean(struct pm_sweep *sweep, struct pm_view *view)
 
 	if (view->is_lost || view->is_elsewhere || sweep->subject->verify)
 		return PM_OK;
+	/*
+	 * Where a private page was dropped, a write first copies what the file
+	 * holds by now, into a page that looks unwritten until the write is
+	 * tried again; and its thread may stand between the two.
+	 */
+	if (view->has_file && !view->map.shared)
+		return PM_OK;
 	status = view->tracker->ops->unwritten(view->tracker, &view->map,
 	    view->start, view->end, find_clean, &find);
 	if (status != PM_END)
