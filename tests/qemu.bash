@@ -256,7 +256,7 @@ qemu_arrived() { # NAME [SECONDS]
 
 # A destination has given up, and never was a guest.
 qemu_refused() { # NAME
-	qemu_within 30 qemu_is_here "$1" && qemu_ended "$1" &&
+	qemu_within 30 qemu_is_here "$1" && qemu_within 10 qemu_ended "$1" &&
 	    [ ! -s "$1.console" ]
 }
 

@@ -269,7 +269,7 @@ sent_deltas() {
 	needs_qemu
 	there pc - "pm-recv $wire | $back"
 	here pc -
-	qemu_parameter here max-bandwidth 20000000
+	qemu_parameter here max-bandwidth 8000000
 	qemu_within 10 test -S wire
 	qemu_migrate here "exec:$forth | pm-send --reconnect 2s $wire >sent"
 	qemu_within 10 far
